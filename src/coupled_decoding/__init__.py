@@ -1,0 +1,14 @@
+"""Fast, lossless decoding of autoregressive visual models: Speculative Coupled Decoding (arXiv 2510.24211)."""
+
+from coupled_decoding.decoding.layout import Layout
+from coupled_decoding.decoding.loop import Decoded, decode
+from coupled_decoding.decoding.methods import AR, SCD, SJD, Method, SeedExact
+from coupled_decoding.decoding.noise import NOISE_VERSION
+from coupled_decoding.decoding.session import Session
+from coupled_decoding.decoding.target import Sampling
+from coupled_decoding.decoding.trace import Step, Trace
+
+__all__ = [
+    "AR", "NOISE_VERSION", "SCD", "SJD", "Decoded", "Layout", "Method", "Sampling", "SeedExact", "Session", "Step",
+    "Trace", "decode",
+]

@@ -1,0 +1,72 @@
+"""What a position that enters the window starts from. Each first guess has an honest label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from coupled_decoding.decoding.draw import race
+
+
+@dataclass(frozen=True, eq=False)
+class Entering:
+    """M positions that enter the window. Codes are named by their column 0 .. C-1; -1 means there is none."""
+
+    noise: Tensor
+    """``[M, C]``: exponential noise of each position."""
+    legal: Tensor | None
+    """bool ``[M, C]``: codes that may stand there; None: all."""
+    last: Tensor
+    """LongTensor ``[M]``: the row's last committed token."""
+    above: Tensor
+    """LongTensor ``[M]``: the code one row up, committed or drafted."""
+
+
+Guess = Callable[[Entering], tuple[Tensor, Tensor]]
+"""Gives the drafts, LongTensor ``[M]``, and their labels ``[M, C]``."""
+
+
+def uniform(entering: Entering) -> tuple[Tensor, Tensor]:
+    """A code drawn uniformly with the position's own noise, and the uniform distribution as its label.
+
+    The draw may use the noise that later couples the position, because its label is fixed beforehand.
+    """
+    weights = torch.ones_like(entering.noise) if entering.legal is None else entering.legal.to(entering.noise.dtype)
+    label = weights / weights.sum(-1, keepdim=True)
+    return race(label, entering.noise), label
+
+
+def random(entering: Entering) -> tuple[Tensor, Tensor]:
+    """The same draw with a one-hot label, as published: accepted with probability p(x), about one in C."""
+    drafts, label = uniform(entering)
+    return drafts, _one_hot(drafts, label)
+
+
+def repeat(entering: Entering) -> tuple[Tensor, Tensor]:
+    """The last committed code; where that is none of the legal codes, a uniform guess."""
+    return _copy(entering, entering.last)
+
+
+def above(entering: Entering) -> tuple[Tensor, Tensor]:
+    """The code one row up; where there is none, a uniform guess."""
+    return _copy(entering, entering.above)
+
+
+def _copy(entering: Entering, source: Tensor) -> tuple[Tensor, Tensor]:
+    drafts, label = uniform(entering)
+    column = source.clamp(min=0)
+    there = source >= 0
+    if entering.legal is not None:
+        there &= entering.legal.gather(1, column.unsqueeze(1)).squeeze(1)
+    return torch.where(there, column, drafts), torch.where(there.unsqueeze(1), _one_hot(column, label), label)
+
+
+def _one_hot(drafts: Tensor, like: Tensor) -> Tensor:
+    return one_hot(drafts, like.shape[-1]).to(like.dtype)
+
+
+GUESSES: dict[str, Guess] = {"uniform": uniform, "random": random, "repeat": repeat, "above": above}

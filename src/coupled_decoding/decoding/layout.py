@@ -1,0 +1,130 @@
+"""What the token stream of a picture looks like: legal codes, forced tokens, neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The stream of generated tokens, by generated index 0 .. length-1.
+
+    Args:
+        codes: LongTensor ``[C]``, increasing: the vocabulary ids that are ever drawn.
+        forced: LongTensor ``[length]``: the token that stands at an index whatever the model says, -1 where one is
+            drawn. Forced tokens need not be among ``codes``.
+        above: LongTensor ``[length]``: generated index of the code one row up, -1 where there is none.
+        legal: bool ``[K, C]``: K sets of codes; None where every code is legal wherever one is drawn.
+        kind: LongTensor ``[length]``: which of the K sets holds at an index; needed with ``legal``.
+    """
+
+    codes: Tensor
+    forced: Tensor
+    above: Tensor
+    legal: Tensor | None = None
+    kind: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.codes) == 0 or (self.codes.diff() <= 0).any() or self.codes[0] < 0:
+            raise ValueError("codes of a layout: give at least one vocabulary id, increasing and without repeats")
+        if self.above.shape != self.forced.shape:
+            raise ValueError(f"above has shape {tuple(self.above.shape)}: give that of forced, "
+                             f"{tuple(self.forced.shape)}")
+        if (self.above >= torch.arange(len(self.above))).any():
+            raise ValueError("above points at the index itself or a later one: a neighbour must come earlier")
+        if (self.legal is None) != (self.kind is None):
+            raise ValueError("legal and kind of a layout go together: give both or neither")
+        if self.legal is not None and not self.legal.any(-1).all():
+            raise ValueError("a set of legal codes is empty: give every set at least one code")
+
+    @property
+    def length(self) -> int:
+        return len(self.forced)
+
+    @classmethod
+    def free(cls, length: int, codes: int | Tensor) -> Layout:
+        """Any of the codes anywhere, and no neighbours. An int n means the ids 0 .. n-1."""
+        ids = torch.arange(codes) if isinstance(codes, int) else codes
+        nothing = torch.full((length,), -1)
+        return cls(codes=ids, forced=nothing, above=nothing)
+
+    @classmethod
+    def grid(
+        cls,
+        height: int,
+        width: int,
+        codes: int | Tensor,
+        *,
+        row_end: int | None = None,
+        prefix: Sequence[int] = (),
+        suffix: Sequence[int] = (),
+    ) -> Layout:
+        """A picture of ``height`` rows of ``width`` codes in raster order.
+
+        Args:
+            codes: the drawable vocabulary ids, or a number n for 0 .. n-1.
+            row_end: token id forced after each row (Lumina's newline, Emu3's EOL), if any.
+            prefix: token ids forced before the first row (size tokens).
+            suffix: token ids forced after the last row (end markers).
+        """
+        if height < 1 or width < 1:
+            raise ValueError(f"a grid of {height} x {width} codes: give at least 1 x 1")
+        ids = torch.arange(codes) if isinstance(codes, int) else codes
+        stride = width + (row_end is not None)
+        row = [-1] * width + ([] if row_end is None else [row_end])
+        forced = torch.tensor([*prefix, *(row * height), *suffix])
+        index = torch.arange(len(forced))
+        inside = (index >= len(prefix) + stride) & (index < len(prefix) + stride * height) & (forced < 0)
+        return cls(codes=ids, forced=forced, above=torch.where(inside, index - stride, -1))
+
+
+@dataclass(frozen=True, eq=False)
+class BatchLayout:
+    """The layouts of a batch, padded to the longest: ``forced``, ``above`` and ``kind`` are ``[B, L]``."""
+
+    codes: Tensor
+    forced: Tensor
+    above: Tensor
+    legal: Tensor | None
+    kind: Tensor | None
+
+    @classmethod
+    def stack(cls, layouts: Sequence[Layout], lengths: Sequence[int], device: torch.device) -> BatchLayout:
+        """Raises ValueError where a row is longer than its layout, or rows draw from different sets of codes."""
+        first = layouts[0]
+        for row, (layout, length) in enumerate(zip(layouts, lengths, strict=True)):
+            if length > layout.length:
+                raise ValueError(f"row {row} has length {length}, but its layout ends after {layout.length} tokens")
+            if layout is not first and not _same_codes(layout, first):
+                raise ValueError(f"row {row} draws from other codes than row 0: decode such rows in separate calls")
+        longest = max(lengths)
+
+        def pad(rows: list[Tensor], value: int) -> Tensor:
+            return torch.stack([
+                torch.nn.functional.pad(row[:longest], (0, max(0, longest - len(row))), value=value) for row in rows
+            ]).to(device)
+
+        return cls(
+            codes=first.codes.to(device),
+            forced=pad([layout.forced for layout in layouts], -1),
+            above=pad([layout.above for layout in layouts], -1),
+            legal=None if first.legal is None else first.legal.to(device),
+            kind=pad([layout.kind for layout in layouts if layout.kind is not None], 0) if first.legal is not None
+            else None,
+        )
+
+    def legal_at(self, rows: Tensor, index: Tensor) -> Tensor | None:
+        """Which codes may stand at these places: bool, shape of ``index`` + ``[C]``; None: all. Indices are clamped."""
+        if self.legal is None or self.kind is None:
+            return None
+        return self.legal[self.kind[rows, index.clamp(max=self.kind.shape[1] - 1)]]
+
+
+def _same_codes(one: Layout, other: Layout) -> bool:
+    if not torch.equal(one.codes, other.codes) or (one.legal is None) != (other.legal is None):
+        return False
+    return one.legal is None or (other.legal is not None and torch.equal(one.legal, other.legal))

@@ -1,0 +1,141 @@
+"""The decoding loop: forward, verify, commit, couple, slide."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from coupled_decoding.decoding.arguments import columns_of, layouts_of, lengths_of, seeds_of
+from coupled_decoding.decoding.draw import race
+from coupled_decoding.decoding.layout import BatchLayout, Layout
+from coupled_decoding.decoding.methods import SCD, Method
+from coupled_decoding.decoding.session import Session
+from coupled_decoding.decoding.state import State
+from coupled_decoding.decoding.target import Sampling, target_distribution
+from coupled_decoding.decoding.trace import Step, Trace
+from coupled_decoding.decoding.window import Window
+
+READ_AT_ONCE = 256
+"""Given tokens that one forward reads before decoding starts."""
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """What :func:`decode` returns."""
+
+    tokens: Tensor
+    """LongTensor ``[B, length]`` of vocabulary ids, given and forced tokens included; -1 past the end of a shorter row
+    and for what was not committed when ``on_step`` stopped the decode."""
+    trace: Trace
+    seeds: list[int]
+    """The seed of each row: what reproduces it."""
+
+
+@torch.no_grad()
+def decode(
+    session: Session,
+    length: int | Sequence[int],
+    *,
+    method: Method | None = None,
+    sampling: Sampling | None = None,
+    layout: Layout | Sequence[Layout] | None = None,
+    seed: int | Sequence[int] | None = None,
+    given: Tensor | Sequence[Tensor] | None = None,
+    on_step: Callable[[Step], bool | None] | None = None,
+) -> Decoded:
+    """Generate ``length`` tokens for every row of a session, distributed as autoregressive sampling would give them.
+
+    Each step is one forward over a window of each unfinished row (algorithm 1 of arXiv 2510.24211). A row's tokens
+    depend on its prompt, seed, method, sampling, layout and given tokens, to the precision of the session's logits; not
+    on the other rows, nor on PyTorch's generators.
+
+    Args:
+        session: the model with its prompts read in; see :class:`Session`.
+        length: tokens to generate, one number or one a row.
+        method: ``AR()``, ``SJD()``, ``SCD()`` (the default) or ``SeedExact()``.
+        sampling: temperature, top-k and top-p; the default applies none.
+        layout: legal codes and forced tokens, one for all rows or one a row; None: any token anywhere.
+        seed: an int gives row i the seed ``seed + i``, a sequence gives each row its own, None draws them from the
+            system. All are recorded in the result.
+        given: the first generated tokens, where they are already known: LongTensor ``[B, g]`` or a tensor for each row.
+            Decoding continues after them.
+        on_step: called after every step; returning False stops, and what is committed is returned.
+
+    Raises:
+        ValueError: an argument does not fit the session or the layout; the sentence says which and why.
+    """
+    method, sampling = method or SCD(), sampling or Sampling()
+    batch, device = len(session.last_token), session.last_token.device
+    lengths, seeds = lengths_of(length, batch), seeds_of(seed, batch)
+    stream = BatchLayout.stack(layouts_of(layout, lengths, session.vocab_size), lengths, device)
+    columns = columns_of(stream.codes, getattr(session, "output_codes", None))
+    state = State(session.last_token, session.vocab_size, lengths, stream, seeds, method.window, method.guess_function)
+    trace = Trace(batch)
+    if given is not None:
+        _read_given(session, state, given)
+
+    started = time.perf_counter()
+    window = state.open_window(method.needs_labels)
+    while window is not None:
+        before = time.perf_counter()
+        logits = _forward(session, state, window)[..., columns]  # [R, T, C]
+        trace.seconds_model += time.perf_counter() - before
+
+        target = target_distribution(logits, sampling, stream.legal_at(window.rows.unsqueeze(1), window.index))
+        window.cast(target.dtype)
+        state.dtype = target.dtype
+        drawn, labels = method.coupling_function(window, target)
+        drawn = _with_bonus(window, target, drawn)
+        accepted, token = method.verification_function(window, target, drawn)
+
+        active = state.active
+        committed, changed, pending = state.commit(window, drawn, accepted, token)
+        trace.record(active, committed, changed, pending)
+        if on_step is not None and on_step(Step(trace.steps, [*state.start], lengths, max(state.nfe), state.sequence)) is False:
+            break
+        window = state.slide(window, labels, committed)
+    trace.seconds_outside = time.perf_counter() - started - trace.seconds_model
+    return Decoded(state.committed_tokens(), trace, seeds)
+
+
+def _forward(session: Session, state: State, window: Window) -> Tensor:
+    """One forward of the model: logits at every position of the window, ``[R, T, output columns]``."""
+    tokens = state.read(window.rows, window.index)
+    positions = session.last_position[window.rows].unsqueeze(1) + window.index
+    everyone = len(window.rows) == len(session.last_token)
+    logits = session.forward(tokens, positions, None if everyone else window.rows)
+    if logits.device.type != "cpu":
+        torch.accelerator.synchronize(logits.device)  # so that the seconds of the model are its own
+    if logits.shape[:-1] != tokens.shape or logits.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"the session gave logits of shape {tuple(logits.shape)} and {logits.dtype} for tokens of shape "
+                         f"{tuple(tokens.shape)}: expected one row of float32 or float64 logits for each token")
+    return logits
+
+
+def _with_bonus(window: Window, target: Tensor, drawn: Tensor) -> Tensor:
+    """The new drafts with each row's last position drawn by its own noise, whatever the coupling.
+
+    No draft was fed there, so there is nothing to couple with. A window of 1 has only this position: every method is
+    then autoregressive sampling, with the same tokens.
+    """
+    row = torch.arange(len(drawn), device=drawn.device)
+    last = window.size - 1
+    return drawn.index_put((row, last), race(target[row, last], window.noise[row, last]))
+
+
+def _read_given(session: Session, state: State, given: Tensor | Sequence[Tensor]) -> None:
+    """Commit tokens that are already known, and let the session read all but the last of each row."""
+    batch = len(session.last_token)
+    if len(given) != batch:
+        raise ValueError(f"given tokens for {len(given)} rows: the session has {batch}")
+    for row, known in enumerate(given):
+        state.give(row, torch.as_tensor(known, device=session.last_token.device))
+    everyone = torch.arange(batch, device=session.last_token.device)
+    for first in range(0, max(state.start), READ_AT_ONCE):
+        # a row with fewer given tokens reads padding behind them, which its own steps overwrite
+        index = torch.arange(first, min(first + READ_AT_ONCE, max(state.start)), device=everyone.device)
+        session.forward(state.read(everyone, index.expand(batch, -1)), session.last_position.unsqueeze(1) + index)

@@ -1,0 +1,117 @@
+"""The decoding methods: each is a choice of coupling, verification, first guess and window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coupled_decoding.decoding.coupling import COUPLINGS, Coupling
+from coupled_decoding.decoding.guesses import GUESSES, Guess
+from coupled_decoding.decoding.verification import Verification, exact_match, rejection_sampling
+
+
+@dataclass(frozen=True)
+class Method:
+    """What varies between the methods; :func:`coupled_decoding.decode` is the one loop that runs them all.
+
+    Args:
+        window: positions a forward reads, the last committed token and ``window - 1`` drafts (the paper's L). With a
+            window of 1 every method is autoregressive sampling.
+        first_guess: what a position that enters the window starts from: ``"uniform"``, ``"random"``, ``"repeat"`` or
+            ``"above"``; see :mod:`coupled_decoding.decoding.guesses`.
+    """
+
+    window: int = 64
+    first_guess: str = "uniform"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.window, int) or self.window < 1:
+            raise ValueError(f"window is {self.window}: give a whole number of at least 1")
+        if self.first_guess not in GUESSES:
+            raise ValueError(f"first_guess is {self.first_guess!r}: give one of {', '.join(GUESSES)}")
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__
+
+    @property
+    def guess_function(self) -> Guess:
+        return GUESSES[self.first_guess]
+
+    @property
+    def coupling_function(self) -> Coupling:
+        raise NotImplementedError
+
+    @property
+    def verification_function(self) -> Verification:
+        return rejection_sampling
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether the distributions that drew the drafts must be kept from step to step."""
+        return True
+
+
+@dataclass(frozen=True)
+class SJD(Method):
+    """Speculative Jacobi Decoding (arXiv 2410.01699): drafts are redrawn independently at each step."""
+
+    @property
+    def coupling_function(self) -> Coupling:
+        return COUPLINGS["independent"]
+
+
+@dataclass(frozen=True)
+class SCD(Method):
+    """Speculative Coupled Decoding (arXiv 2510.24211): consecutive drafts of a position are coupled.
+
+    Args:
+        coupling: ``"gumbel"`` (SCD-GS) or ``"maximal"`` (SCD-MC).
+    """
+
+    coupling: str = "gumbel"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.coupling not in ("gumbel", "maximal"):
+            raise ValueError(f"coupling is {self.coupling!r}: give 'gumbel' or 'maximal'")
+
+    @property
+    def name(self) -> str:
+        return f"SCD-{self.coupling}"
+
+    @property
+    def coupling_function(self) -> Coupling:
+        return COUPLINGS[self.coupling]
+
+
+@dataclass(frozen=True)
+class SeedExact(Method):
+    """Gumbel coupling with exact match: the very tokens that :class:`AR` gives for the same seed, in fewer forwards.
+
+    The promise is of exact arithmetic. In float64 and float32 it holds but for near-ties; in bfloat16 a window and a
+    single token round differently, and most pictures differ somewhere.
+    """
+
+    @property
+    def coupling_function(self) -> Coupling:
+        return COUPLINGS["gumbel"]
+
+    @property
+    def verification_function(self) -> Verification:
+        return exact_match
+
+    @property
+    def needs_labels(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class AR(SeedExact):
+    """Plain autoregressive sampling with this package's noise: one token a forward, nothing drafted."""
+
+    window: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.window != 1:
+            raise ValueError(f"window is {self.window}: AR has a window of 1; use SeedExact for a larger one")

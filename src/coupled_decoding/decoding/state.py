@@ -1,0 +1,189 @@
+"""The state of a decode: what is committed, where each row stands, and the drafts behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from coupled_decoding.decoding.guesses import Entering, Guess
+from coupled_decoding.decoding.layout import BatchLayout
+from coupled_decoding.decoding.noise import exponentials
+from coupled_decoding.decoding.window import Window
+
+
+class State:
+    """B rows, each with its own start, end and noise.
+
+    ``tokens[:, 0]`` is the last prompt token and ``tokens[:, 1 + i]`` the generated token i, committed or drafted, so
+    committing is moving ``start`` and nothing is ever shifted. What a window needs beside tokens (noise and labels, one
+    number a code) slides with it.
+    """
+
+    def __init__(
+        self,
+        last_token: Tensor,
+        vocab_size: int,
+        lengths: list[int],
+        layout: BatchLayout,
+        seeds: list[int],
+        width: int,
+        guess: Guess,
+    ) -> None:
+        self.device = last_token.device
+        self.lengths, self.layout, self.width, self.guess = lengths, layout, width, guess
+        self.seeds = torch.tensor(seeds, device=self.device)
+        self.start = [0] * len(lengths)
+        """Generated index of each row's first uncommitted token."""
+        self.nfe = [0] * len(lengths)
+        self.active: list[int] = []
+        """The rows of the current window."""
+        self.dtype = torch.float64
+        """Of noise and labels: that of the logits, once there are any."""
+
+        room = max(lengths) + width  # windows may reach past the end
+        self.tokens = torch.full((len(lengths), 1 + room), -1, device=self.device)
+        self.tokens[:, 0] = last_token
+        self.tokens[:, 1 : 1 + layout.forced.shape[1]] = layout.forced
+        self.forced = self.tokens[:, 1:] >= 0  # [B, room]
+        self.column_of = torch.full((vocab_size,), -1, device=self.device)
+        self.column_of[layout.codes] = torch.arange(len(layout.codes), device=self.device)
+
+    # -- given tokens ------------------------------------------------------------------------------------------------
+
+    def give(self, row: int, known: Tensor) -> None:
+        """Commit the first tokens of a row; ValueError where the layout does not allow them."""
+        if known.ndim != 1 or len(known) > self.lengths[row]:
+            raise ValueError(f"given tokens of row {row} have shape {tuple(known.shape)}: give one dimension of at most "
+                             f"{self.lengths[row]}")
+        inside = (known >= 0) & (known < len(self.column_of))
+        columns = self.column_of[known.clamp(0, len(self.column_of) - 1)]
+        legal = inside & (columns >= 0)
+        sets = self.layout.legal_at(torch.tensor(row), torch.arange(len(known), device=self.device))
+        if sets is not None:
+            legal &= sets.gather(1, columns.clamp(min=0).unsqueeze(1)).squeeze(1)
+        forced = self.layout.forced[row, : len(known)]
+        fits = torch.where(forced >= 0, known == forced, legal)
+        if not fits.all():
+            place = int(torch.nonzero(~fits)[0])
+            raise ValueError(f"given token {int(known[place])} at index {place} of row {row} is not legal there")
+        self.tokens[row, 1 : 1 + len(known)] = known
+        self.start[row] = len(known)
+
+    def read(self, rows: Tensor, index: Tensor) -> Tensor:
+        """The tokens before generated indices ``[R, T]``: what a forward is fed to give logits there."""
+        tokens = self.tokens[rows.unsqueeze(1), index]
+        return torch.where(tokens < 0, self.layout.codes[0], tokens)  # padding, where there is no draft
+
+    # -- what stands -------------------------------------------------------------------------------------------------
+
+    def sequence(self) -> Tensor:
+        """LongTensor ``[B, length]``: committed tokens and drafts, -1 where there is neither."""
+        return self.tokens[:, 1 : 1 + max(self.lengths)].clone()
+
+    def committed_tokens(self) -> Tensor:
+        """LongTensor ``[B, length]``: committed tokens, -1 elsewhere."""
+        sequence = self.sequence()
+        start = torch.tensor(self.start, device=self.device).unsqueeze(1)
+        return torch.where(torch.arange(sequence.shape[1], device=self.device) < start, sequence, -1)
+
+    # -- windows -----------------------------------------------------------------------------------------------------
+
+    def open_window(self, with_labels: bool) -> Window | None:
+        """The first window, all of it first guesses; None if nothing is left to generate."""
+        window = self._window([row for row, end in enumerate(self.lengths) if self.start[row] < end])
+        if window is not None:
+            shape = (*window.index.shape, len(self.layout.codes))
+            window.noise = torch.zeros(shape, dtype=self.dtype, device=self.device)
+            window.labels = torch.zeros_like(window.noise) if with_labels else None
+            self._enter(window, [0] * len(self.active))
+        return window
+
+    def commit(self, window: Window, drawn: Tensor, accepted: Tensor, token: Tensor) -> list[list[int]]:
+        """Write each row's committed token and the new drafts behind it, and move its start.
+
+        ``drawn`` LongTensor ``[R, T]``, ``accepted`` and ``token`` LongTensor ``[R]``, all columns. Returns for each
+        row of the window how many tokens it committed, how many drafts behind them changed, and how many there are:
+        the one transfer from device to host of a step.
+        """
+        offset = torch.arange(window.index.shape[1], device=self.device)
+        behind = offset > accepted.unsqueeze(1)
+        pending = behind & (offset < (window.size - 1).unsqueeze(1)) & ~window.forced
+        changed = pending & (drawn != window.drafts)
+
+        drawn = torch.where(offset == accepted.unsqueeze(1), token.unsqueeze(1), drawn)
+        written = (offset >= accepted.unsqueeze(1)) & (offset < window.size.unsqueeze(1)) & ~window.forced
+        rows, places = window.rows.unsqueeze(1), window.index + 1
+        self.tokens[rows, places] = torch.where(written, self.layout.codes[drawn], self.tokens[rows, places])
+
+        counts = torch.stack([accepted + 1, changed.sum(1), pending.sum(1)]).tolist()
+        for row, committed in zip(self.active, counts[0], strict=True):
+            self.start[row] += committed
+            self.nfe[row] += 1
+        return counts
+
+    def slide(self, window: Window, labels: Tensor, committed: list[int]) -> Window | None:
+        """The next window: unfinished rows moved by what they committed; None if there are none.
+
+        ``labels`` ``[R, T, C]`` are those of the drafts that the coupling drew.
+        """
+        staying = [i for i, row in enumerate(self.active) if self.start[row] < self.lengths[row]]
+        moved = self._window([self.active[i] for i in staying])
+        if moved is None:
+            return None
+        rows = torch.tensor(staying, device=self.device).unsqueeze(1)
+        shift = torch.tensor([committed[i] for i in staying], device=self.device).unsqueeze(1)
+        width = window.index.shape[1]
+        offset = (torch.arange(moved.index.shape[1], device=self.device) + shift).clamp(max=width - 1)
+        moved.noise = window.noise[rows, offset]
+        if window.labels is not None:
+            moved.labels = labels[rows, offset]
+        self._enter(moved, [width - committed[i] for i in staying])
+        return moved
+
+    def _window(self, active: list[int]) -> Window | None:
+        """The window of these rows where they stand, without noise and labels."""
+        self.active = active
+        if not active:
+            return None
+        sizes = [min(self.width, self.lengths[row] - self.start[row]) for row in active]
+        rows = torch.tensor(active, device=self.device)
+        start = torch.tensor([self.start[row] for row in active], device=self.device)
+        index = start.unsqueeze(1) + torch.arange(max(sizes), device=self.device)
+        return Window(
+            rows=rows,
+            seeds=self.seeds[rows],
+            visit=torch.tensor([self.nfe[row] for row in active], device=self.device),
+            index=index,
+            size=torch.tensor(sizes, device=self.device),
+            forced=self.forced[rows.unsqueeze(1), index],
+            drafts=self._column(self.tokens[rows.unsqueeze(1), index + 1]).clamp(min=0),
+            noise=torch.empty(0),
+            labels=None,
+        )
+
+    def _enter(self, window: Window, first: list[int]) -> None:
+        """Give noise, a first guess and its label to the positions of each row from offset ``first`` to its end."""
+        ends = [min(self.width, self.lengths[row] - self.start[row]) for row in self.active]
+        places = [(row, offset) for row, end in enumerate(ends) for offset in range(first[row], end)]
+        if not places:
+            return
+        row, offset = torch.tensor(places, device=self.device).unbind(1)
+        index, batch_row = window.index[row, offset], window.rows[row]
+        noise = exponentials(window.seeds[row], index, self.layout.codes).to(self.dtype)
+        source = self.layout.above[batch_row, index]
+        last = self.tokens[batch_row, window.index[row, 0]]
+        over = torch.where(source >= 0, self.tokens[batch_row, source + 1], -1)
+        legal = self.layout.legal_at(batch_row, index)
+        drafts, label = self.guess(Entering(noise, legal, self._column(last), self._column(over)))
+        window.noise[row, offset] = noise
+        window.drafts[row, offset] = drafts
+        if window.labels is not None:
+            window.labels[row, offset] = label
+        there = self.tokens[batch_row, index + 1]
+        self.tokens[batch_row, index + 1] = torch.where(window.forced[row, offset], there, self.layout.codes[drafts])
+
+    def _column(self, tokens: Tensor) -> Tensor:
+        """Column of vocabulary ids, -1 where there is none."""
+        return torch.where(tokens < 0, -1, self.column_of[tokens.clamp(min=0)])

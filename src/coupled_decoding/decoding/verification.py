@@ -1,0 +1,57 @@
+"""Which drafts are committed, and what stands in place of the first one that is not.
+
+A verification takes the window, the target distributions ``[R, T, C]`` and the coupling's new drafts ``[R, T]``, and
+returns how many drafts of each row are accepted, LongTensor ``[R]``, and the column of the token committed after them,
+LongTensor ``[R]``. If all drafts are accepted, that token is the bonus, which ``drawn`` holds at the last position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from coupled_decoding.decoding.draw import accepts, residual_draw
+from coupled_decoding.decoding.noise import Purpose, uniforms
+from coupled_decoding.decoding.window import Window
+
+Verification = Callable[[Window, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def rejection_sampling(window: Window, target: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+    """Modified rejection sampling (arXiv 2211.17192, algorithm 1): the committed tokens are distributed as the target.
+
+    A draft passes with probability ``min(1, p(x) / q(x))``; the first that fails is replaced by a draw from the
+    residual ``norm(max(0, p - q))``.
+    """
+    if window.labels is None:
+        raise ValueError("rejection sampling needs the labels of the drafts")
+    seeds, index, visit = window.address()
+    passed = accepts(target, window.labels, window.drafts, uniforms(seeds, index, visit, Purpose.ACCEPTANCE))
+    accepted = _leading(passed, window)
+    rows = torch.arange(len(accepted), device=accepted.device)
+    residual = residual_draw(
+        target[rows, accepted],
+        window.labels[rows, accepted],
+        window.drafts[rows, accepted],
+        uniforms(window.seeds, index[rows, accepted], window.visit, Purpose.RESIDUAL),
+    )
+    bonus = accepted == window.size - 1
+    return accepted, torch.where(bonus, drawn[rows, accepted], residual)
+
+
+def exact_match(window: Window, target: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+    """A draft passes if it is what the position's noise draws from the true target.
+
+    With the Gumbel coupling, what is committed is token for token what autoregressive sampling with the same noise
+    gives (predictive sampling, arXiv 2002.09128).
+    """
+    accepted = _leading(window.drafts == drawn, window)
+    return accepted, drawn.gather(1, accepted.unsqueeze(1)).squeeze(1)
+
+
+def _leading(passed: Tensor, window: Window) -> Tensor:
+    """Number of drafts before the first that failed, ``[R]``; forced tokens always pass, the last position never."""
+    has_draft = torch.arange(passed.shape[1], device=passed.device) < (window.size - 1).unsqueeze(1)
+    return ((passed | window.forced) & has_draft).long().cumprod(1).sum(1)

@@ -1,0 +1,46 @@
+"""The window of one step: the positions that a forward reads, and all that is known about their drafts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(eq=False)
+class Window:
+    """R rows of T positions each; C is the number of drawable codes, and codes are named by their column 0 .. C-1.
+
+    Each row has its own first index and its own number of positions that exist, ``size``; what lies beyond is padding.
+    A row's last existing position has no draft that could be verified: nothing was fed for it, and if all drafts before
+    it are accepted, the token committed there is the bonus.
+    """
+
+    rows: Tensor
+    """LongTensor ``[R]``: which rows of the batch."""
+    seeds: Tensor
+    """LongTensor ``[R]``."""
+    visit: Tensor
+    """LongTensor ``[R]``: how many forwards each row has had before this one."""
+    index: Tensor
+    """LongTensor ``[R, T]``: generated index of each position."""
+    size: Tensor
+    """LongTensor ``[R]``: how many of the T positions exist, at least one."""
+    forced: Tensor
+    """bool ``[R, T]``: positions whose token the layout fixes. Their draft is that token."""
+    drafts: Tensor
+    """LongTensor ``[R, T]``: column of each draft; meaningless for forced positions and where there is none."""
+    labels: Tensor | None
+    """``[R, T, C]``: the distribution that each draft was really drawn from; None where nothing asks for it."""
+    noise: Tensor
+    """``[R, T, C]``: exponential noise of each position, the same at every step."""
+
+    def cast(self, dtype: torch.dtype) -> None:
+        """Bring noise and labels to the precision of the target distributions."""
+        self.noise = self.noise.to(dtype)
+        self.labels = None if self.labels is None else self.labels.to(dtype)
+
+    def address(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Seed, index and visit of each position, broadcasting to ``[R, T]``: what random numbers are keyed by."""
+        return self.seeds.unsqueeze(1).expand_as(self.index), self.index, self.visit.unsqueeze(1)

@@ -1,0 +1,175 @@
+"""Train the picture tokenizer: L1 + squared error + an edge loss, with a codebook that follows moving averages.
+
+    python -m training.emoji.tokenizer --minutes 15      # resumes from build/emoji/tokenizer.pt
+
+Edges stay crisp because differences of neighbouring pixels are compared as well as pixels. The codebook is not trained
+by gradients: each code is the moving average of the latents that chose it (arXiv 1711.00937, appendix A), and a code
+that nobody chooses is moved onto a latent of the current batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from coupled_decoding.models.vq import VQConfig, VQTokenizer
+from training.emoji.data import BUILD
+
+CHECKPOINT = BUILD / "tokenizer.pt"
+
+
+def load_pictures() -> tuple[Tensor, list[dict]]:
+    """uint8 ``[N, 3, 64, 64]`` and one description each."""
+    pictures = torch.from_numpy(np.load(BUILD / "pictures.npz")["pictures"]).permute(0, 3, 1, 2).contiguous()
+    return pictures, json.loads((BUILD / "pictures.json").read_text())
+
+
+def sampling_weights(descriptions: list[dict]) -> Tensor:
+    """Every subject of a style weighs 1, its skin-toned variants another 1 together."""
+    toned: dict[tuple[str, str], int] = {}
+    for d in descriptions:
+        if d["toned"]:
+            toned[d["key"], d["style"]] = toned.get((d["key"], d["style"]), 0) + 1
+    return torch.tensor([1 / toned[d["key"], d["style"]] if d["toned"] else 1.0 for d in descriptions])
+
+
+def shift(pictures: Tensor, generator: torch.Generator, most: int = 4) -> Tensor:
+    """Each picture moved by up to ``most`` pixels both ways, white coming in at the borders."""
+    padded = F.pad(pictures, [most] * 4, value=255)
+    dy, dx = torch.randint(0, 2 * most + 1, (2, len(pictures)), generator=generator)
+    size = pictures.shape[-1]
+    return torch.stack([p[:, y : y + size, x : x + size] for p, y, x in zip(padded, dy, dx, strict=True)])
+
+
+def edges(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x[..., 1:, :] - x[..., :-1, :], x[..., 1:] - x[..., :-1]
+
+
+def reconstruction_loss(decoded: Tensor, target: Tensor) -> Tensor:
+    edge_loss = sum((F.l1_loss(a, b) for a, b in zip(edges(decoded), edges(target), strict=True)), torch.tensor(0.0))
+    return F.l1_loss(decoded, target) + 2 * F.mse_loss(decoded, target) + edge_loss
+
+
+class MovingCodebook:
+    """Exponential moving averages of how often a code is chosen and of the latents that choose it."""
+
+    def __init__(self, model: VQTokenizer, decay: float = 0.98) -> None:
+        self.model, self.decay = model, decay
+        self.counts = torch.ones(model.config.codes)
+        self.sums = model.codebook.clone()
+
+    def initialise(self, latents: Tensor) -> None:
+        """A few rounds of k-means on the first latents."""
+        book = latents[torch.randperm(len(latents))[: self.model.config.codes]].clone()
+        self.model.codebook.copy_(book)
+        for _ in range(10):
+            codes = self.model.nearest(latents)
+            sums = torch.zeros_like(book).index_add_(0, codes, latents)
+            counts = torch.bincount(codes, minlength=len(book)).unsqueeze(1)
+            self.model.codebook.copy_(torch.where(counts > 0, sums / counts.clamp(min=1), self.model.codebook))
+        self.sums.copy_(self.model.codebook)
+
+    def update(self, latents: Tensor, codes: Tensor) -> None:
+        chosen = torch.bincount(codes, minlength=len(self.counts)).float()
+        self.counts.mul_(self.decay).add_(chosen, alpha=1 - self.decay)
+        sums = torch.zeros_like(self.sums).index_add_(0, codes, latents)
+        self.sums.mul_(self.decay).add_(sums, alpha=1 - self.decay)
+        dead = self.counts < 0.05 * self.counts.mean()
+        if dead.any():
+            self.sums[dead] = latents[torch.randint(len(latents), (int(dead.sum()),))]
+            self.counts[dead] = 1.0
+        self.model.codebook.copy_(self.sums / self.counts.unsqueeze(1))
+
+
+@torch.no_grad()
+def psnr(model: VQTokenizer, pictures: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each picture in dB, ``[N]``."""
+    out = []
+    for batch in pictures.split(64):
+        x = batch.float() / 255
+        out.append(-10 * (model.decode(model.encode(x)) - x).square().flatten(1).mean(1).log10())
+    return torch.cat(out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=15, help="time to train for; the learning rate ends at zero")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    args = parser.parse_args()
+
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    pictures, descriptions = load_pictures()
+    held_out = torch.tensor([d["held_out"] for d in descriptions])
+    train, weights = pictures[~held_out], sampling_weights(descriptions)[~held_out]
+    check = pictures[held_out][::8]
+
+    model = VQTokenizer(VQConfig())
+    book = MovingCodebook(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
+    history: list[dict] = []
+    if CHECKPOINT.exists():
+        state = torch.load(CHECKPOINT, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        book.counts, book.sums, history = state["counts"], state["sums"], state["history"]
+
+    started, step = time.time(), 0
+    saved = started
+    progress = tqdm(total=int(args.minutes * 60), unit="s")
+    while (elapsed := time.time() - started) < args.minutes * 60:
+        done = elapsed / (args.minutes * 60)
+        for group in optimizer.param_groups:
+            group["lr"] = args.learning_rate * min(1, (step + 1) / 100) * (1 - done)
+        batch = train[torch.multinomial(weights, args.batch, generator=generator)]
+        x = shift(batch, generator).float() / 255
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            latents = model.encoder((2 * x - 1).contiguous(memory_format=torch.channels_last)).float()
+        flat = latents.permute(0, 2, 3, 1).reshape(-1, model.config.code_dim)
+        with torch.no_grad():
+            if step == 0 and not history:
+                book.initialise(flat)
+            codes = model.nearest(flat)
+            quantised = model.codebook[codes].view_as(latents.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        commitment = F.mse_loss(latents, quantised)
+        straight_through = latents + (quantised - latents).detach()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            decoded = model.decoder(straight_through.contiguous(memory_format=torch.channels_last))
+        loss = reconstruction_loss(decoded.float() / 2 + 0.5, x)
+        optimizer.zero_grad()
+        (loss + 0.25 * commitment).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        with torch.no_grad():
+            book.update(flat.detach(), codes)
+        step += 1
+        progress.n = int(elapsed)
+        if step % 200 == 0:
+            quality = psnr(model, check).mean().item()
+            history.append({"step": step, "seconds": elapsed, "loss": loss.item(), "psnr": quality})
+            progress.set_description(f"step {step} loss {loss.item():.4f} PSNR {quality:.2f} dB "
+                                     f"codes used {int((book.counts > 0.5).sum())}")
+        if time.time() - saved > 120 or done > 0.999:
+            saved = time.time()
+            save(model, optimizer, book, history)
+    save(model, optimizer, book, history)
+    print(f"held-out PSNR {psnr(model, pictures[held_out]).mean():.2f} dB after {step} steps")
+
+
+def save(model: VQTokenizer, optimizer: torch.optim.Optimizer, book: MovingCodebook, history: list[dict]) -> None:
+    partial = CHECKPOINT.with_suffix(".tmp")
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "counts": book.counts,
+                "sums": book.sums, "history": history}, partial)
+    partial.replace(CHECKPOINT)
+
+
+if __name__ == "__main__":
+    main()
