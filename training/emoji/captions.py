@@ -28,7 +28,10 @@ def all_captions(descriptions: list[dict]) -> list[str]:
 def train_text_tokenizer(descriptions: list[dict]) -> Tokenizer:
     """Byte-level BPE (every prompt is readable) over the captions of the training split."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace("’", "'"), normalizers.Lowercase(), normalizers.Strip()])
+    plain_apostrophe = normalizers.Replace("’", "'")
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), plain_apostrophe, normalizers.Lowercase(), normalizers.Strip()]
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
     special = [*(f"<code_{i}>" for i in range(CODES)), BOS, BOI, PAD]

@@ -65,7 +65,7 @@ def model_config() -> LlamaConfig:
 
 
 def collate(prompts: list[list[int]], codes: Tensor, pad: int) -> tuple[Tensor, Tensor]:
-    """Token ids and labels ``[B, T]``; labels are -100 but for picture codes. T is one of two, so two graphs compile."""
+    """Token ids and labels ``[B, T]``; labels are -100 but for picture codes. T is one of two: two graphs compile."""
     longest = 16 if max(map(len, prompts)) <= 16 else MAX_PROMPT
     ids = torch.full((len(prompts), longest + codes.shape[1]), pad)
     labels = torch.full_like(ids, -100)

@@ -47,12 +47,13 @@ def seeds_of(seed: int | Sequence[int] | None, batch: int) -> list[int]:
     if len(seeds) != batch:
         raise ValueError(f"{len(seeds)} seeds: give one number, or one for each of {batch} rows")
     if min(seeds) < 0 or max(seeds) > MAX_SEED:
-        raise ValueError(f"seed is {min(seeds) if min(seeds) < 0 else max(seeds)}: give whole numbers from 0 to 2^63 - 1")
+        wrong = min(seeds) if min(seeds) < 0 else max(seeds)
+        raise ValueError(f"seed is {wrong}: give whole numbers from 0 to 2^63 - 1")
     return seeds
 
 
 def columns_of(codes: Tensor, output_codes: Tensor | None) -> slice | Tensor:
-    """Where the drawable codes stand in a session's logits; a slice where they are neighbours, so that none is copied.
+    """Where the drawable codes stand in a session's logits; a slice where they are neighbours, which copies nothing.
 
     ``output_codes`` are the ids that the logits' columns stand for, None for all ids in order.
     """
@@ -62,7 +63,7 @@ def columns_of(codes: Tensor, output_codes: Tensor | None) -> slice | Tensor:
         columns = torch.searchsorted(output_codes, codes).clamp(max=len(output_codes) - 1)
         missing = output_codes[columns] != codes
         if missing.any():
-            raise ValueError(f"the layout may draw token {int(codes[missing][0])}, for which the session's output_codes "
-                             "have no logit")
+            raise ValueError(f"the layout may draw token {int(codes[missing][0])}, which the session's output_codes "
+                             "leave out")
     first, last = int(columns[0]), int(columns[-1])
     return slice(first, last + 1) if last - first + 1 == len(columns) else columns

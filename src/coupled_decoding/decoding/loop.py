@@ -95,8 +95,10 @@ def decode(
         active = state.active
         committed, changed, pending = state.commit(window, drawn, accepted, token)
         trace.record(active, committed, changed, pending)
-        if on_step is not None and on_step(Step(trace.steps, [*state.start], lengths, max(state.nfe), state.sequence)) is False:
-            break
+        if on_step is not None:
+            step = Step(trace.steps, [*state.start], lengths, max(state.nfe), state.sequence)
+            if on_step(step) is False:
+                break
         window = state.slide(window, labels, committed)
     trace.seconds_outside = time.perf_counter() - started - trace.seconds_model
     return Decoded(state.committed_tokens(), trace, seeds)
@@ -111,7 +113,7 @@ def _forward(session: Session, state: State, window: Window) -> Tensor:
     if logits.device.type != "cpu":
         torch.accelerator.synchronize(logits.device)  # so that the seconds of the model are its own
     if logits.shape[:-1] != tokens.shape or logits.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"the session gave logits of shape {tuple(logits.shape)} and {logits.dtype} for tokens of shape "
+        raise ValueError(f"the session gave {logits.dtype} logits of shape {tuple(logits.shape)} for tokens of shape "
                          f"{tuple(tokens.shape)}: expected one row of float32 or float64 logits for each token")
     return logits
 

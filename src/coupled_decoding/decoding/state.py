@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -39,6 +37,7 @@ class State:
         self.nfe = [0] * len(lengths)
         self.active: list[int] = []
         """The rows of the current window."""
+        self._rows = torch.empty(0, dtype=torch.long, device=self.device)
         self.dtype = torch.float64
         """Of noise and labels: that of the logits, once there are any."""
 
@@ -55,8 +54,8 @@ class State:
     def give(self, row: int, known: Tensor) -> None:
         """Commit the first tokens of a row; ValueError where the layout does not allow them."""
         if known.ndim != 1 or len(known) > self.lengths[row]:
-            raise ValueError(f"given tokens of row {row} have shape {tuple(known.shape)}: give one dimension of at most "
-                             f"{self.lengths[row]}")
+            raise ValueError(f"given tokens of row {row} have shape {tuple(known.shape)}: give one dimension of at "
+                             f"most {self.lengths[row]}")
         inside = (known >= 0) & (known < len(self.column_of))
         columns = self.column_of[known.clamp(0, len(self.column_of) - 1)]
         legal = inside & (columns >= 0)
@@ -144,11 +143,13 @@ class State:
 
     def _window(self, active: list[int]) -> Window | None:
         """The window of these rows where they stand, without noise and labels."""
-        self.active = active
+        if active != self.active:  # the same tensor as long as the same rows go on: sessions may compare by identity
+            self.active = active
+            self._rows = torch.tensor(active, dtype=torch.long, device=self.device)
         if not active:
             return None
         sizes = [min(self.width, self.lengths[row] - self.start[row]) for row in active]
-        rows = torch.tensor(active, device=self.device)
+        rows = self._rows
         start = torch.tensor([self.start[row] for row in active], device=self.device)
         index = start.unsqueeze(1) + torch.arange(max(sizes), device=self.device)
         return Window(

@@ -1,0 +1,61 @@
+"""A test that anyone's session can be put through."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from coupled_decoding.decoding.session import Session
+
+
+def check_session(session: Session, tolerance: float = 1e-4, seed: int = 0) -> None:
+    """Check that a session keeps the contract of :class:`coupled_decoding.Session`; raises AssertionError if not.
+
+    Feeds it random tokens and compares logits: single tokens against windows, after stale drafts, with padding past the
+    end, for some of the rows, and asked again. The session must have room for at least six tokens after its prompts.
+
+    Args:
+        tolerance: largest difference of two logits that counts as equal; the arithmetic may depend on the shape.
+        seed: of the random tokens.
+    """
+    batch, device = len(session.last_token), session.last_token.device
+    _require(session.last_token.shape == (batch,) and session.last_position.shape == (batch,),
+             "last_token and last_position must have one entry a row")
+    codes = getattr(session, "output_codes", None)
+    columns = session.vocab_size if codes is None else len(codes)
+    generator = torch.Generator().manual_seed(seed)
+    pool = torch.arange(session.vocab_size) if codes is None else codes.cpu()
+    drawn = pool[torch.randint(len(pool), (2, batch, 6), generator=generator)].to(device)
+    tokens = torch.cat([session.last_token.unsqueeze(1), drawn[0, :, :5]], 1)
+    drafts = torch.cat([session.last_token.unsqueeze(1), drawn[1, :, :5]], 1)
+    positions = session.last_position.unsqueeze(1) + torch.arange(6, device=device)
+
+    one_by_one = torch.cat([session.forward(tokens[:, t : t + 1], positions[:, t : t + 1]) for t in range(6)], 1)
+    _require(one_by_one.shape == (batch, 6, columns),
+             f"logits have shape {tuple(one_by_one.shape)}, expected {(batch, 6, columns)}")
+    _require(one_by_one.dtype in (torch.float32, torch.float64),
+             f"logits are {one_by_one.dtype}, expected float32 or float64")
+
+    def agree(logits: Tensor, expected: Tensor, what: str) -> None:
+        difference = float((logits - expected).abs().max())
+        _require(difference <= tolerance, f"{what}: logits differ by {difference:.3g}, more than {tolerance:.3g}")
+
+    agree(session.forward(tokens, positions), one_by_one, "a window against single tokens")
+    session.forward(drafts, positions)
+    agree(session.forward(tokens, positions), one_by_one, "after other drafts were read at the same positions")
+    session.forward(drafts[:, 1:], positions[:, 1:])
+    agree(session.forward(tokens[:, :3], positions[:, :3]), one_by_one[:, :3], "before stale entries")
+    mixed = torch.cat([tokens[:, :3], drafts[:, 3:]], 1)
+    agree(session.forward(mixed, positions)[:, :3], one_by_one[:, :3], "with other tokens behind")
+    beyond = session.last_position.unsqueeze(1) + torch.arange(512, device=device)
+    long = torch.cat([tokens, tokens[:, -1:].expand(-1, 506)], 1)
+    agree(session.forward(long, beyond)[:, :6], one_by_one, "with padding far past the end")
+    for row in range(batch):
+        rows = torch.tensor([row], device=device)
+        agree(session.forward(tokens[rows], positions[rows], rows), one_by_one[rows], f"row {row} alone")
+    agree(session.forward(tokens, positions), one_by_one, "asked again")
+
+
+def _require(holds: bool, sentence: str) -> None:
+    if not holds:
+        raise AssertionError(f"the session breaks its contract: {sentence}")

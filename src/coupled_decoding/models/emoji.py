@@ -1,0 +1,125 @@
+"""The shipped family: a Llama over captions and the codes of a small VQ tokenizer, trained on emoji.
+
+=====================  ===============================================================================================
+token stream           ``<bos> caption <boi> code * (16 * 16)``, raster order, no row ends, no end marker
+codes                  ids 0 .. 511, then the three marks, then byte-level BPE text
+unconditional prompt   ``<bos> <boi>``; guidance ``u + s * (c - u)``, default scale 1 (none)
+sampling               temperature 1, nothing cut
+files                  ``config.json``, ``model.safetensors`` (LlamaForCausalLM), ``tokenizer.json``,
+                       ``picture_config.json``, ``vq/config.json``, ``vq/model.safetensors``
+=====================  ===============================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from coupled_decoding.decoding.layout import Layout
+from coupled_decoding.decoding.target import Sampling
+from coupled_decoding.models.backbone import Backbone
+from coupled_decoding.models.files import load_causal_lm, load_weights, read_json, require_files
+from coupled_decoding.models.session import TransformersSession
+from coupled_decoding.models.vq import DOWNSAMPLING, VQConfig, VQTokenizer
+
+FILES = (
+    "config.json", "model.safetensors", "tokenizer.json", "picture_config.json", "vq/config.json",
+    "vq/model.safetensors",
+)
+
+
+class EmojiModel:
+    """A checkpoint folder of this family; see :class:`coupled_decoding.models.family.PictureModel`."""
+
+    def __init__(self, folder: Path, dtype: torch.dtype, device: torch.device) -> None:
+        require_files(folder, FILES)
+        config = read_json(folder / "picture_config.json")
+        self.dtype, self.device = dtype, device
+        self.height, self.width = config["grid"]
+        self.max_prompt: int = config["max_prompt"]
+        self.guidance_scale: float = config["guidance_scale"]
+        self.sampling = Sampling(**config["sampling"])
+
+        self.vq = VQTokenizer(VQConfig(**read_json(folder / "vq/config.json"))).to(device).eval()
+        load_weights(self.vq, folder / "vq/model.safetensors")
+        self.layout = Layout.grid(self.height, self.width, self.vq.config.codes)
+        read_json(folder / "tokenizer.json")  # the library's own error would not name the file
+        self.text = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.unconditional: list[int] = self.text.encode("").ids
+        model = load_causal_lm(folder, dtype).to(device)
+        self.backbone = Backbone(model, output_codes=self.layout.codes)
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """Token ids of a prompt, marks included."""
+        if not prompt.strip():
+            raise ValueError("a prompt is empty: describe a picture, for example 'a red heart'")
+        ids: list[int] = self.text.encode(prompt).ids
+        if len(ids) > self.max_prompt:
+            raise ValueError(f"the prompt {_shorten(prompt)!r} has {len(ids)} tokens: the model reads "
+                             f"{self.max_prompt}; make it shorter")
+        return ids
+
+    def session(self, prompts: Sequence[str], guidance_scale: float) -> TransformersSession:
+        """Read the prompts in; guided rows get an unconditional twin."""
+        ids = [self.prompt_ids(prompt) for prompt in prompts]
+        negative = None if guidance_scale == 1 else [self.unconditional] * len(ids)
+        return TransformersSession(
+            self.backbone, ids, self.layout.length, negative_prompts=negative, guidance_scale=guidance_scale
+        )
+
+    @torch.no_grad()
+    def encode(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """Codes of pictures, scaled to the model's size over white: LongTensor ``[B, length]``."""
+        size = (self.width * DOWNSAMPLING, self.height * DOWNSAMPLING)
+        arrays = [np.asarray(_over_white(picture).resize(size, Image.Resampling.LANCZOS)) for picture in pictures]
+        pixels = torch.from_numpy(np.stack(arrays)).to(self.device).permute(0, 3, 1, 2).float() / 255
+        return self.vq.encode(pixels).flatten(1)
+
+    @torch.no_grad()
+    def decode(self, tokens: Tensor) -> list[Image.Image]:
+        """RGB pictures of 4 pixels a code along each side."""
+        pixels = self.vq.decode(tokens.view(-1, self.height, self.width).to(self.device))
+        arrays = (pixels * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        return [Image.fromarray(array) for array in arrays]
+
+
+def _over_white(picture: Image.Image) -> Image.Image:
+    picture = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+
+
+def _shorten(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def write_checkpoint(
+    folder: Path, model: Any, vq: VQTokenizer, text: Tokenizer, *, grid: tuple[int, int], max_prompt: int
+) -> None:
+    """Write a folder of this family, whole or not at all; an earlier one of that name is replaced.
+
+    Weights are stored in float16. ``model`` is a LlamaForCausalLM, ``grid`` the codes down and across, ``max_prompt``
+    the most tokens of a prompt, both marks included.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / "vq").mkdir(parents=True)
+    model.half().save_pretrained(partial)
+    (partial / "generation_config.json").unlink(missing_ok=True)  # its defaults would be applied by ``generate``
+    text.save(str(partial / "tokenizer.json"))
+    picture = {"grid": grid, "max_prompt": max_prompt, "guidance_scale": 1.0, "sampling": {"temperature": 1.0}}
+    (partial / "picture_config.json").write_text(json.dumps(picture, indent=2) + "\n")
+    (partial / "vq/config.json").write_text(json.dumps(vq.config.to_dict(), indent=2) + "\n")
+    weights = {name: tensor.half().contiguous() for name, tensor in vq.state_dict().items()}
+    save_file(weights, partial / "vq/model.safetensors")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)

@@ -1,0 +1,111 @@
+"""A session over a transformers model: prompts read once, guidance as a second set of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from coupled_decoding.models.backbone import Backbone
+
+GuidanceScale = float | Callable[[Tensor], Tensor]
+"""A number, or a function of the generated index, LongTensor ``[R, T]``, that gives the scale there."""
+
+
+class TransformersSession:
+    """A batch of prompts read by a decoder-only transformers model; see :class:`coupled_decoding.Session`.
+
+    Args:
+        backbone: the model, and which codes its head computes.
+        prompts: token ids of each row, at least one token.
+        length: most tokens that will be generated after a prompt; sizes the cache.
+        negative_prompts: with guidance, the unconditional prompt of each row. Both run in the same forward, and the
+            logits are ``u + s * (c - u)`` (classifier-free guidance, arXiv 2207.12598).
+        guidance_scale: s; needed with ``negative_prompts``.
+
+    A prompt that several rows share is read once. Raises ValueError where a sequence does not fit the model.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        prompts: Sequence[Sequence[int]],
+        length: int,
+        *,
+        negative_prompts: Sequence[Sequence[int]] | None = None,
+        guidance_scale: GuidanceScale = 1.0,
+    ) -> None:
+        if negative_prompts is not None and len(negative_prompts) != len(prompts):
+            raise ValueError(f"{len(negative_prompts)} negative prompts for {len(prompts)} prompts: give one for each")
+        self.backbone, self.guidance_scale = backbone, guidance_scale
+        self.output_codes = backbone.output_codes
+        self.vocab_size = backbone.vocab_size
+        sequences = [tuple(int(t) for t in prompt) for prompt in [*prompts, *(negative_prompts or [])]]
+        self._check(sequences, length)
+
+        device = backbone.device
+        ends = torch.tensor([len(sequence) - 1 for sequence in sequences], device=device)
+        self.last_token = torch.tensor([sequence[-1] for sequence in sequences[: len(prompts)]], device=device)
+        self.last_position = ends[: len(prompts)]
+        # an unconditional row reads the same new tokens at its own positions
+        self._offset = ends[len(prompts) :] - self.last_position if negative_prompts is not None else None
+        self._both: tuple[Tensor, Tensor] | None = None
+        self._cache = backbone.new_cache(len(sequences), max(map(len, sequences)) + length)
+        self._read(sequences)
+
+    def _check(self, sequences: list[tuple[int, ...]], length: int) -> None:
+        if not sequences or not all(sequences):
+            raise ValueError("a prompt is empty: give each row at least one token")
+        largest, smallest = max(map(max, sequences)), min(map(min, sequences))
+        if smallest < 0 or largest >= self.vocab_size:
+            raise ValueError(f"token {largest if smallest >= 0 else smallest} in a prompt: the model has ids 0 to "
+                             f"{self.vocab_size - 1}")
+        longest = max(map(len, sequences)) + length
+        limit = self.backbone.max_positions
+        if limit is not None and longest > limit + 1:  # the last token generated is never read
+            raise ValueError(f"the longest prompt and {length} new tokens make {longest}: the model reads {limit} "
+                             "positions")
+
+    @torch.no_grad()
+    def _read(self, sequences: list[tuple[int, ...]]) -> None:
+        """Read all but the last token of every distinct sequence once, and give each row a copy."""
+        distinct = list(dict.fromkeys(sequence[:-1] for sequence in sequences))
+        longest = max(map(len, distinct))
+        if longest == 0:
+            return
+        # padding on the right is stale by construction: it sits at positions that are written again
+        tokens = torch.tensor([[*sequence, *[0] * (longest - len(sequence))] for sequence in distinct])
+        positions = torch.arange(longest, device=self.backbone.device).expand(len(distinct), -1)
+        once = self.backbone.new_cache(len(distinct), longest)
+        self.backbone.hidden(tokens.to(self.backbone.device), positions, once)
+        number = {sequence: i for i, sequence in enumerate(distinct)}
+        source = torch.tensor([number[sequence[:-1]] for sequence in sequences], device=self.backbone.device)
+        self._cache.fill(once, source)
+
+    @torch.no_grad()
+    def forward(self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Logits ``[R, T, C]`` over the output codes; see :meth:`coupled_decoding.Session.forward`."""
+        if self._offset is None:
+            return self.backbone.logits(self.backbone.hidden(tokens, positions, self._cache, rows))
+        offset = self._offset if rows is None else self._offset[rows]
+        hidden = self.backbone.hidden(
+            torch.cat([tokens, tokens]),
+            torch.cat([positions, positions + offset.unsqueeze(1)]),
+            self._cache,
+            None if rows is None else self._with_unconditional(rows),
+        )
+        conditional, unconditional = self.backbone.logits(hidden).chunk(2)
+        scale: float | Tensor
+        if callable(self.guidance_scale):
+            last = self.last_position if rows is None else self.last_position[rows]
+            scale = self.guidance_scale(positions - last.unsqueeze(1)).unsqueeze(-1)
+        else:
+            scale = self.guidance_scale
+        return unconditional + scale * (conditional - unconditional)
+
+    def _with_unconditional(self, rows: Tensor) -> Tensor:
+        """These rows and their unconditional twins; the same tensor for the same tensor, which spares a comparison."""
+        if self._both is None or self._both[0] is not rows:
+            self._both = rows, torch.cat([rows, rows + len(self.last_token)])
+        return self._both[1]

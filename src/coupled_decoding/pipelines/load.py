@@ -1,0 +1,73 @@
+"""From a name to a pipeline."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+
+from coupled_decoding.models.emoji import EmojiModel
+from coupled_decoding.pipelines.pictures import PicturePipeline
+
+SHIPPED = ("emoji",)
+"""Models that come with the package."""
+
+
+def from_pretrained(
+    name: str | Path, *, dtype: torch.dtype | str | None = None, device: torch.device | str | None = None
+) -> PicturePipeline:
+    """Load a model: a shipped one (``"emoji"``), a local checkpoint folder, or an id on the Hugging Face hub.
+
+    Args:
+        name: which model. A local folder goes before a hub id of the same name.
+        dtype: precision of the transformer; float32 by default, in which a seed's promise holds. As a string too:
+            ``"bfloat16"``.
+        device: where it runs; the CPU by default.
+
+    Raises:
+        FileNotFoundError: no such model, or a checkpoint that lacks files; the sentence names them.
+        ValueError: files that are damaged or of no family that is known, or a precision or device that is not.
+    """
+    folder = _folder(str(name))
+    if not (folder / "picture_config.json").is_file():
+        raise ValueError(f"{folder} is no checkpoint of a known family: it has no picture_config.json")
+    model = EmojiModel(folder, _dtype(dtype), _device(device))
+    return PicturePipeline(model, str(name) if name in SHIPPED else folder.name)
+
+
+def _folder(name: str) -> Path:
+    if name in SHIPPED:
+        return Path(str(files("coupled_decoding") / "pretrained" / name))
+    if Path(name).is_dir():
+        return Path(name)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        raise FileNotFoundError(f"there is no model {name!r}: give a shipped one ({', '.join(SHIPPED)}), a folder, or "
+                                "an id on the hub such as owner/name")
+    from huggingface_hub import snapshot_download  # slow to import, and only needed here
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise FileNotFoundError(f"no folder is named {name!r}, and the hub gave no such model: {reason}") from error
+
+
+def _dtype(dtype: torch.dtype | str | None) -> torch.dtype:
+    if dtype is None:
+        return torch.float32
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if found not in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
+        raise ValueError(f"dtype is {dtype!r}: give float64, float32, bfloat16 or float16")
+    return found
+
+
+def _device(device: torch.device | str | None) -> torch.device:
+    try:
+        found = torch.device(device or "cpu")
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return found
