@@ -114,6 +114,13 @@ def test_damaged_json_is_named(copy: Path, file: str) -> None:
         cd.from_pretrained(copy)
 
 
+@pytest.mark.parametrize("file", ["picture_config.json", "vq/config.json"])
+def test_configs_with_other_keys_are_named(copy: Path, file: str) -> None:
+    (copy / file).write_text('{"unknown": 1}')
+    with pytest.raises(ValueError, match=f"{file} does not say what is needed"):
+        cd.from_pretrained(copy)
+
+
 def test_weights_of_other_shapes_are_refused(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"intermediate_size": 64}))

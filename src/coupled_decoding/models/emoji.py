@@ -28,7 +28,7 @@ from torch import Tensor
 from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.target import Sampling
 from coupled_decoding.models.backbone import Backbone
-from coupled_decoding.models.files import load_causal_lm, load_weights, read_json, require_files
+from coupled_decoding.models.files import load_causal_lm, load_weights, naming, read_json, require_files
 from coupled_decoding.models.session import TransformersSession
 from coupled_decoding.models.vq import DOWNSAMPLING, VQConfig, VQTokenizer
 
@@ -43,14 +43,14 @@ class EmojiModel:
 
     def __init__(self, folder: Path, dtype: torch.dtype, device: torch.device) -> None:
         require_files(folder, FILES)
-        config = read_json(folder / "picture_config.json")
         self.dtype, self.device = dtype, device
-        self.height, self.width = config["grid"]
-        self.max_prompt: int = config["max_prompt"]
-        self.guidance_scale: float = config["guidance_scale"]
-        self.sampling = Sampling(**config["sampling"])
-
-        self.vq = VQTokenizer(VQConfig(**read_json(folder / "vq/config.json"))).to(device).eval()
+        with naming(folder / "picture_config.json") as config:
+            self.height, self.width = config["grid"]
+            self.max_prompt: int = config["max_prompt"]
+            self.guidance_scale: float = config["guidance_scale"]
+            self.sampling = Sampling(**config["sampling"])
+        with naming(folder / "vq/config.json") as config:
+            self.vq = VQTokenizer(VQConfig(**config)).to(device).eval()
         load_weights(self.vq, folder / "vq/model.safetensors")
         self.layout = Layout.grid(self.height, self.width, self.vq.config.codes)
         read_json(folder / "tokenizer.json")  # the library's own error would not name the file

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,16 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} is damaged: expected a JSON object, found {type(content).__name__}")
     return content
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[dict[str, Any]]:
+    """The object in a JSON file; ValueError that names the file where the block finds that it does not fit."""
+    config = read_json(path)
+    try:
+        yield config
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} does not say what is needed: {type(error).__name__} {error}") from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -1,0 +1,216 @@
+"""The command ``scd``: pictures from prompts, and the decoding methods side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coupled_decoding.apps import options
+from coupled_decoding.apps.errors import BadInput, Verbs, refusing
+from coupled_decoding.apps.folders import check_not_folders, file_name, prepared_folder
+from coupled_decoding.apps.progress import DecodingBar
+from coupled_decoding.apps.reports import circumstances, column_note, measures, sameness, sheet_metadata, summary, table
+from coupled_decoding.apps.sheets import Column, comparison, contact_sheet
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from coupled_decoding.pipelines.pictures import PicturePipeline
+
+# what computes (torch, the models) is imported inside the commands: help and refusals come at once
+
+app = typer.Typer(cls=Verbs, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="scd")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"scd {version('coupled-decoding')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def scd(
+    context: typer.Context,
+    _version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True,
+                                           help="Print the version and exit.")] = False,
+) -> None:
+    """Pictures from prompts with Speculative Coupled Decoding: lossless, in several times fewer forwards of the model.
+
+    \b
+    Start with:
+      scd generate "a red heart" "a slice of pizza" -o out/
+      scd compare "a red heart"
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def generate(
+    prompts: options.Prompts,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures; made if it is not there.")]
+    = Path("out"),
+    model: options.Model = "emoji",
+    method: Annotated[options.MethodName, typer.Option(help="How to decode; ar is one token a forward.")]
+    = options.MethodName.scd,
+    coupling: Annotated[options.CouplingName | None, typer.Option(
+        show_default="gumbel", help="How scd couples a draft with the draft before it.")] = None,
+    first_guess: options.FirstGuess = None,
+    window: options.Window = None,
+    seed: options.Seed = None,
+    guidance: options.Guidance = None,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    pictures: options.Pictures = 1,
+    dtype: Annotated[options.DtypeName | None, typer.Option(
+        show_default="float32", help="Precision of the arithmetic; below float32 a seed's picture may vary.")] = None,
+    device: Annotated[str | None, typer.Option(
+        show_default="cpu", help="Where to compute: cpu, cuda, cuda:1, mps.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Draw pictures of prompts.
+
+    Writes a PNG file a picture, named by its prompt and seed, and contact-sheet.png if there are several. Each file
+    carries its prompt, seed and method as metadata: the same ones give the same picture again.
+
+    \b
+    Two pictures, into the folder out:
+      scd generate "a red heart" "a slice of pizza" -o out/
+    Four of one prompt, seeds 7 to 10, keeping closer to the prompt:
+      scd generate "a red heart" -n 4 --seed 7 --guidance 3 -o out/
+    The very pictures that plain autoregressive sampling gives, in fewer forwards:
+      scd generate "a red heart" --method seed-exact --seed 7 -o out/
+    For a program:
+      scd generate "a red heart" -o out/ --json | jq .files
+    """
+    options.check_prompts(prompts)
+    first_seed = options.seed_of(seed)
+    rows = [prompt for prompt in prompts for _ in range(pictures)]
+    files = [output / file_name(prompt, first_seed + row) for row, prompt in enumerate(rows)]
+    sheet = output / "contact-sheet.png" if len(files) > 1 else None
+    written = [*files, sheet] if sheet else files
+    check_not_folders(written)
+    chosen = options.method_of(method, window, coupling, first_guess)
+    with prepared_folder(output):
+        pipe = _load(model, dtype.value if dtype else None, device)
+        sampling = options.sampling_of(pipe.sampling, temperature, top_k, top_p)
+        with DecodingBar(chosen.name, len(rows) * pipe.layout.length) as bar, refusing(ValueError):
+            out = pipe(prompts, method=chosen, sampling=sampling, guidance_scale=guidance, seed=first_seed,
+                       images_per_prompt=pictures, on_step=bar)
+        for image, file, metadata in zip(out.images, files, out.metadata, strict=True):
+            _save(image, file, metadata)
+        if sheet:
+            _save(contact_sheet(out.images, out.prompts, out.seeds, pictures), sheet, sheet_metadata([out]))
+
+    measured = measures(chosen, out)
+    if as_json:
+        _print_json({"files": [str(file) for file in files], "contact_sheet": str(sheet) if sheet else None,
+                     **circumstances(pipe, out, sampling, guidance), **measured})
+        return
+    for file in written:
+        typer.echo(file)
+    _say_drawn(seed, first_seed)
+    typer.echo(summary(measured))
+
+
+@app.command()
+def compare(
+    prompts: options.Prompts,
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG file for the comparison.")] = Path("compare.png"),
+    model: options.Model = "emoji",
+    first_guess: options.FirstGuess = None,
+    window: options.Window = None,
+    seed: options.Seed = None,
+    guidance: options.Guidance = None,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    pictures: options.Pictures = 1,
+    as_json: options.Json = False,
+) -> None:
+    """Draw the same prompts and seeds with every method, side by side.
+
+    Prints a table of how many forwards of the model (NFE) and seconds AR, SJD, SCD-maximal, SCD-gumbel and SeedExact
+    took, and writes one picture with a column a method and a row a picture. All of them draw from the model's own
+    distribution; SeedExact gives the very pictures of AR.
+
+    \b
+    The methods on two prompts, into compare.png:
+      scd compare "a red heart" "a slice of pizza"
+    With a narrower window, as suits a CPU, and four pictures of each prompt:
+      scd compare "a red heart" -n 4 --window 16 --seed 7 -o narrow.png
+    """
+    options.check_prompts(prompts)
+    if output.suffix.lower() != ".png":
+        raise BadInput(f"{str(output)!r} does not end in .png: the comparison is a PNG file")
+    check_not_folders([output])
+    first_seed = options.seed_of(seed)
+    methods = options.every_method(window, first_guess)
+    with prepared_folder(output.parent):
+        pipe = _load(model)
+        sampling = options.sampling_of(pipe.sampling, temperature, top_k, top_p)
+        draw = partial(pipe, prompts, sampling=sampling, guidance_scale=guidance, seed=first_seed,
+                       images_per_prompt=pictures)
+        outs = []
+        with refusing(ValueError):
+            for method in methods:  # one step of each, so that none of them pays for what happens only once
+                draw(method=method, on_step=lambda step: False)
+            for method in methods:
+                with DecodingBar(f"{method.name:<11}", len(prompts) * pictures * pipe.layout.length) as bar:
+                    outs.append(draw(method=method, on_step=bar))
+        measured = [measures(method, out) for method, out in zip(methods, outs, strict=True)]
+        for one in measured:
+            one["speedup_in_seconds"] = measured[0]["seconds"] / one["seconds"]
+        columns = [
+            Column(one["method"]["name"], column_note(one), out.images, [f"{nfe} forwards" for nfe in one["nfe"]])
+            for one, out in zip(measured, outs, strict=True)
+        ]
+        rows = [f"{prompt}, seed {row_seed}" for prompt, row_seed in zip(outs[0].prompts, outs[0].seeds, strict=True)]
+        _save(comparison(columns, rows), output, sheet_metadata(outs))
+
+    same = sum(a == b for a, b in zip(outs[0].tokens.tolist(), outs[-1].tokens.tolist(), strict=True))
+    if as_json:
+        _print_json({"file": str(output), **circumstances(pipe, outs[0], sampling, guidance), "methods": measured,
+                     "same_pictures_by_ar_and_seed_exact": same})
+        return
+    typer.echo(table(measured))
+    typer.echo(sameness(same, len(rows)))
+    _say_drawn(seed, first_seed)
+    typer.echo(output)
+
+
+def _load(model: str, dtype: str | None = None, device: str | None = None) -> PicturePipeline:
+    import coupled_decoding as cd
+
+    with refusing(ValueError, OSError):
+        return cd.from_pretrained(model, dtype=dtype, device=device)
+
+
+def _save(image: Image, file: Path, metadata: Mapping[str, str]) -> None:
+    from coupled_decoding.pipelines.files import save_png
+
+    try:
+        save_png(image, file, metadata)
+    except OSError as error:
+        raise BadInput(f"cannot write {str(file)!r}: {error.strerror or error}") from error
+
+
+def _say_drawn(asked: int | None, seed: int) -> None:
+    if asked is None:
+        typer.echo(f"seed {seed}, drawn from the system: --seed {seed} draws the same again")
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    typer.echo(json.dumps(document, indent=2))

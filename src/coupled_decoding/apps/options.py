@@ -1,0 +1,148 @@
+"""What the commands are asked for: the options they share, and the method and sampling that the options mean."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import secrets
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coupled_decoding.apps.errors import BadInput, refusing
+
+if TYPE_CHECKING:
+    import coupled_decoding as cd
+
+WINDOW = 64
+"""Tokens a forward where no window is asked for."""
+
+
+class MethodName(str, Enum):
+    """The decoding methods by their names on the command line."""
+
+    scd = "scd"
+    sjd = "sjd"
+    ar = "ar"
+    seed_exact = "seed-exact"
+
+
+class CouplingName(str, Enum):
+    """The couplings of SCD."""
+
+    gumbel = "gumbel"
+    maximal = "maximal"
+
+
+class FirstGuessName(str, Enum):
+    """What a position that enters the window starts from."""
+
+    uniform = "uniform"
+    random = "random"
+    repeat = "repeat"
+    above = "above"
+
+
+class DtypeName(str, Enum):
+    """The precisions that a model can compute in."""
+
+    float64 = "float64"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+def _at_least(least: int) -> Callable[[float | None], float | None]:
+    """A check that a number, if given, is finite and not below this one."""
+
+    def check(value: float | None) -> float | None:
+        if value is not None and not least <= value < math.inf:
+            raise typer.BadParameter(f"{value} is given: expected a number of at least {least}")
+        return value
+
+    return check
+
+
+def _share(value: float | None) -> float | None:
+    """A check that a number, if given, is above 0 and at most 1."""
+    if value is not None and not 0 < value <= 1:
+        raise typer.BadParameter(f"{value} is given: expected a number above 0 and at most 1")
+    return value
+
+
+Prompts = Annotated[list[str], typer.Argument(metavar="PROMPT", help="What to draw, each prompt in quotes.",
+                                              show_default=False)]
+Model = Annotated[str, typer.Option(help="A shipped model's name, a local folder, or a hub id.")]
+Window = Annotated[int | None, typer.Option(
+    callback=_at_least(1), show_default=str(WINDOW), help="Tokens that one forward reads, at least 1.")]
+FirstGuess = Annotated[FirstGuessName | None, typer.Option(
+    show_default="uniform", help="What a position starts from when it enters the window.")]
+Seed = Annotated[int | None, typer.Option(
+    callback=_at_least(0), show_default="drawn, and printed",
+    help="Seed of the first picture; the next ones count up from it.")]
+Guidance = Annotated[float | None, typer.Option(
+    callback=_at_least(0), show_default="the model's", help="Scale of classifier-free guidance; 1 is none.")]
+Temperature = Annotated[float | None, typer.Option(
+    callback=_at_least(0), show_default="the model's", help="Divides the logits; 0 takes the likeliest token.")]
+TopK = Annotated[int | None, typer.Option(
+    callback=_at_least(1), show_default="the model's", help="Draw from the K likeliest tokens only.")]
+TopP = Annotated[float | None, typer.Option(
+    callback=_share, show_default="the model's",
+    help="Draw from the likeliest tokens that hold this much of the probability, at most 1.")]
+Pictures = Annotated[int, typer.Option("-n", callback=_at_least(1), help="Pictures of each prompt.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, nothing else.")]
+
+
+def check_prompts(prompts: list[str]) -> None:
+    """Refuse prompts that no model could read."""
+    for number, prompt in enumerate(prompts, 1):
+        if not prompt.strip():
+            raise BadInput(f"prompt {number} is empty: say in a few words what to draw")
+        if any("\ud800" <= character <= "\udfff" for character in prompt):
+            raise BadInput(f"prompt {number} is not text in the encoding of this terminal")
+
+
+def seed_of(seed: int | None) -> int:
+    """The seed asked for, or one drawn from the system, short enough to be typed again."""
+    return secrets.randbelow(2**32) if seed is None else seed
+
+
+def method_of(name: MethodName, window: int | None, coupling: CouplingName | None,
+              first_guess: FirstGuessName | None) -> cd.Method:
+    """The method that the options mean; an option that would change nothing is refused."""
+    import coupled_decoding as cd
+
+    if coupling is not None and name is not MethodName.scd:
+        raise BadInput(f"--coupling {coupling.value} says nothing about --method {name.value}: it belongs to scd")
+    if name is MethodName.ar:
+        if (window or 1) != 1:
+            raise BadInput(f"--window {window} says nothing about --method ar, which reads one token a forward")
+        if first_guess is not None:
+            raise BadInput(f"--first-guess {first_guess.value} says nothing about --method ar, which guesses nothing")
+        return cd.AR()
+    size, guess = window or WINDOW, (first_guess or FirstGuessName.uniform).value
+    if name is MethodName.scd:
+        return cd.SCD(window=size, first_guess=guess, coupling=(coupling or CouplingName.gumbel).value)
+    return (cd.SJD if name is MethodName.sjd else cd.SeedExact)(window=size, first_guess=guess)
+
+
+def every_method(window: int | None, first_guess: FirstGuessName | None) -> list[cd.Method]:
+    """The methods that ``scd compare`` puts side by side, plain autoregressive sampling first."""
+    asked = [(MethodName.sjd, None), (MethodName.scd, CouplingName.maximal), (MethodName.scd, CouplingName.gumbel),
+             (MethodName.seed_exact, None)]
+    return [method_of(MethodName.ar, None, None, None)] + [
+        method_of(name, window, coupling, first_guess) for name, coupling in asked
+    ]
+
+
+def sampling_of(default: cd.Sampling, temperature: float | None, top_k: int | None, top_p: float | None) -> cd.Sampling:
+    """The model's own sampling with what was asked for in its place."""
+    with refusing(ValueError):
+        return dataclasses.replace(
+            default,
+            temperature=default.temperature if temperature is None else temperature,
+            top_k=default.top_k if top_k is None else top_k,
+            top_p=default.top_p if top_p is None else top_p,
+        )
