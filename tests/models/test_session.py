@@ -132,8 +132,9 @@ def test_a_shared_prompt_is_read_once() -> None:
     handle.remove()
     assert read == [(1, 2)]
     alone = TransformersSession(backbone, [[1, 2, 3]], 4)
-    expected = cd.decode(alone, 4, seed=[9], method=cd.SeedExact(window=3)).tokens
-    assert torch.equal(cd.decode(session, 4, seed=[9] * 5, method=cd.SeedExact(window=3)).tokens, expected.expand(5, -1))
+    method = cd.SeedExact(window=3)
+    expected = cd.decode(alone, 4, seed=[9], method=method).tokens
+    assert torch.equal(cd.decode(session, 4, seed=[9] * 5, method=method).tokens, expected.expand(5, -1))
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
@@ -188,7 +189,8 @@ REFUSED = {
     "sliding window": lambda: MistralForCausalLM(MistralConfig(
         **TINY, intermediate_size=32, num_attention_heads=4, num_key_value_heads=2, sliding_window=8)),
     "recurrent state": lambda: MambaForCausalLM(MambaConfig(**TINY)),
-    "does not run with positions": lambda: BloomForCausalLM(BloomConfig(vocab_size=VOCAB, hidden_size=32, n_layer=1, n_head=4)),
+    "does not run with positions": lambda: BloomForCausalLM(BloomConfig(
+        vocab_size=VOCAB, hidden_size=32, n_layer=1, n_head=4)),
     "model file of its own": lambda: CohereForCausalLM(CohereConfig(
         **TINY, intermediate_size=32, num_attention_heads=4, logit_scale=0.1, pad_token_id=0, bos_token_id=1,
         eos_token_id=2)),

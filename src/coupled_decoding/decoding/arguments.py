@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from numbers import Integral
+from operator import index
 
 import torch
 from torch import Tensor
@@ -15,7 +17,9 @@ MAX_SEED = 2**63 - 1
 
 def lengths_of(length: int | Sequence[int], batch: int) -> list[int]:
     """One length a row."""
-    lengths = [length] * batch if isinstance(length, int) else [int(n) for n in length]
+    if batch == 0:
+        raise ValueError("the session has no rows: read in at least one prompt")
+    lengths = [int(length)] * batch if isinstance(length, (int, Integral)) else [index(n) for n in length]
     if len(lengths) != batch:
         raise ValueError(f"length has {len(lengths)} entries: give one number, or one for each of {batch} rows")
     if min(lengths) < 1:
@@ -40,15 +44,15 @@ def seeds_of(seed: int | Sequence[int] | None, batch: int) -> list[int]:
     """One seed a row: ``seed + i`` for an int, drawn from the system for None."""
     if seed is None:
         seeds = [secrets.randbelow(MAX_SEED + 1) for _ in range(batch)]
-    elif isinstance(seed, int):
-        seeds = [seed + row for row in range(batch)]
+    elif isinstance(seed, (int, Integral)):
+        seeds = [int(seed) + row for row in range(batch)]
     else:
-        seeds = [int(one) for one in seed]
+        seeds = [index(one) for one in seed]
     if len(seeds) != batch:
         raise ValueError(f"{len(seeds)} seeds: give one number, or one for each of {batch} rows")
-    if min(seeds) < 0 or max(seeds) > MAX_SEED:
-        wrong = min(seeds) if min(seeds) < 0 else max(seeds)
-        raise ValueError(f"seed is {wrong}: give whole numbers from 0 to 2^63 - 1")
+    for row, one in enumerate(seeds):
+        if not 0 <= one <= MAX_SEED:
+            raise ValueError(f"seed is {one} in row {row}: give whole numbers from 0 to 2^63 - 1")
     return seeds
 
 

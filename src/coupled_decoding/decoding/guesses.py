@@ -23,7 +23,7 @@ class Entering:
     last: Tensor
     """LongTensor ``[M]``: the row's last committed token."""
     above: Tensor
-    """LongTensor ``[M]``: the code one row up, committed or drafted."""
+    """LongTensor ``[M]``: the code one row up, committed or drafted before; -1 too where it enters in the same step."""
 
 
 Guess = Callable[[Entering], tuple[Tensor, Tensor]]

@@ -38,8 +38,20 @@ class Layout:
             raise ValueError("above points at the index itself or a later one: a neighbour must come earlier")
         if (self.legal is None) != (self.kind is None):
             raise ValueError("legal and kind of a layout go together: give both or neither")
-        if self.legal is not None and not self.legal.any(-1).all():
+        if self.legal is not None and self.kind is not None:
+            self._check_sets(self.legal, self.kind)
+
+    def _check_sets(self, legal: Tensor, kind: Tensor) -> None:
+        if legal.ndim != 2 or legal.shape[1] != len(self.codes):
+            raise ValueError(f"legal has shape {tuple(legal.shape)}: give one row a set and {len(self.codes)} columns, "
+                             "one a code")
+        if not legal.any(-1).all():
             raise ValueError("a set of legal codes is empty: give every set at least one code")
+        if kind.shape != self.forced.shape:
+            raise ValueError(f"kind has shape {tuple(kind.shape)}: give that of forced, {tuple(self.forced.shape)}")
+        if (kind < 0).any() or (kind >= len(legal)).any():
+            wrong = kind[(kind < 0) | (kind >= len(legal))][0]
+            raise ValueError(f"kind names set {int(wrong)}: legal has sets 0 to {len(legal) - 1}")
 
     @property
     def length(self) -> int:
@@ -95,26 +107,31 @@ class BatchLayout:
     @classmethod
     def stack(cls, layouts: Sequence[Layout], lengths: Sequence[int], device: torch.device) -> BatchLayout:
         """Raises ValueError where a row is longer than its layout, or rows draw from different sets of codes."""
-        first = layouts[0]
+        distinct = list({id(layout): layout for layout in layouts}.values())  # most batches share one
+        number = {id(layout): i for i, layout in enumerate(distinct)}
+        first, longest = layouts[0], max(lengths)
         for row, (layout, length) in enumerate(zip(layouts, lengths, strict=True)):
             if length > layout.length:
                 raise ValueError(f"row {row} has length {length}, but its layout ends after {layout.length} tokens")
-            if layout is not first and not _same_codes(layout, first):
+        for layout in distinct[1:]:
+            if not _same_codes(layout, first):
+                row = next(i for i, one in enumerate(layouts) if one is layout)
                 raise ValueError(f"row {row} draws from other codes than row 0: decode such rows in separate calls")
-        longest = max(lengths)
+        which = torch.tensor([number[id(layout)] for layout in layouts])
+        inside = torch.arange(longest) < torch.tensor(lengths).unsqueeze(1)
 
-        def pad(rows: list[Tensor], value: int) -> Tensor:
-            return torch.stack([
-                torch.nn.functional.pad(row[:longest], (0, max(0, longest - len(row))), value=value) for row in rows
-            ]).to(device)
+        def stacked(rows: list[Tensor], value: int) -> Tensor:
+            """``[B, longest]``, ``value`` past a row's end."""
+            padded = [torch.nn.functional.pad(row[:longest], (0, max(0, longest - len(row)))) for row in rows]
+            return torch.where(inside, torch.stack(padded)[which], value).to(device)
 
+        kinds = [layout.kind for layout in distinct if layout.kind is not None]
         return cls(
             codes=first.codes.to(device),
-            forced=pad([layout.forced for layout in layouts], -1),
-            above=pad([layout.above for layout in layouts], -1),
+            forced=stacked([layout.forced for layout in distinct], -1),
+            above=stacked([layout.above for layout in distinct], -1),
             legal=None if first.legal is None else first.legal.to(device),
-            kind=pad([layout.kind for layout in layouts if layout.kind is not None], 0) if first.legal is not None
-            else None,
+            kind=stacked(kinds, 0) if kinds else None,
         )
 
     def legal_at(self, rows: Tensor, index: Tensor) -> Tensor | None:

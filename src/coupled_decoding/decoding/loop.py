@@ -66,13 +66,16 @@ def decode(
         on_step: called after every step; returning False stops, and what is committed is returned.
 
     Raises:
-        ValueError: an argument does not fit the session or the layout; the sentence says which and why.
+        ValueError: an argument does not fit the session or the layout, or the logits are not a number; the sentence
+            says which and why.
     """
     method, sampling = method or SCD(), sampling or Sampling()
     batch, device = len(session.last_token), session.last_token.device
     lengths, seeds = lengths_of(length, batch), seeds_of(seed, batch)
     stream = BatchLayout.stack(layouts_of(layout, lengths, session.vocab_size), lengths, device)
-    columns = columns_of(stream.codes, getattr(session, "output_codes", None))
+    output_codes = getattr(session, "output_codes", None)
+    columns = columns_of(stream.codes, output_codes)
+    outputs = session.vocab_size if output_codes is None else len(output_codes)
     state = State(session.last_token, session.vocab_size, lengths, stream, seeds, method.window, method.guess_function)
     trace = Trace(batch)
     if given is not None:
@@ -82,7 +85,7 @@ def decode(
     window = state.open_window(method.needs_labels)
     while window is not None:
         before = time.perf_counter()
-        logits = _forward(session, state, window)[..., columns]  # [R, T, C]
+        logits = _forward(session, state, window, outputs)[..., columns]  # [R, T, C]
         trace.seconds_model += time.perf_counter() - before
 
         target = target_distribution(logits, sampling, stream.legal_at(window.rows.unsqueeze(1), window.index))
@@ -93,7 +96,10 @@ def decode(
         accepted, token = method.verification_function(window, target, drawn)
 
         active = state.active
-        committed, changed, pending = state.commit(window, drawn, accepted, token)
+        committed, changed, pending, broken = state.commit(window, drawn, accepted, token, target[..., 0].isnan())
+        if any(broken):
+            row = next(row for row, count in zip(active, broken, strict=True) if count)
+            raise ValueError(f"the session gave NaN logits for row {row}: float16 may have overflowed, try bfloat16")
         trace.record(active, committed, changed, pending)
         if on_step is not None:
             step = Step(trace.steps, [*state.start], lengths, max(state.nfe), state.sequence)
@@ -104,17 +110,18 @@ def decode(
     return Decoded(state.committed_tokens(), trace, seeds)
 
 
-def _forward(session: Session, state: State, window: Window) -> Tensor:
-    """One forward of the model: logits at every position of the window, ``[R, T, output columns]``."""
+def _forward(session: Session, state: State, window: Window, outputs: int) -> Tensor:
+    """One forward of the model: logits at every position of the window, ``[R, T, outputs]``."""
     tokens = state.read(window.rows, window.index)
     positions = session.last_position[window.rows].unsqueeze(1) + window.index
     everyone = len(window.rows) == len(session.last_token)
     logits = session.forward(tokens, positions, None if everyone else window.rows)
     if logits.device.type != "cpu":
         torch.accelerator.synchronize(logits.device)  # so that the seconds of the model are its own
-    if logits.shape[:-1] != tokens.shape or logits.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"the session gave {logits.dtype} logits of shape {tuple(logits.shape)} for tokens of shape "
-                         f"{tuple(tokens.shape)}: expected one row of float32 or float64 logits for each token")
+    expected = (*tokens.shape, outputs)
+    if logits.shape != expected or logits.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"the session gave {logits.dtype} logits of shape {tuple(logits.shape)}: expected {expected} "
+                         "in float32 or float64")
     return logits
 
 
@@ -132,8 +139,9 @@ def _with_bonus(window: Window, target: Tensor, drawn: Tensor) -> Tensor:
 def _read_given(session: Session, state: State, given: Tensor | Sequence[Tensor]) -> None:
     """Commit tokens that are already known, and let the session read all but the last of each row."""
     batch = len(session.last_token)
-    if len(given) != batch:
-        raise ValueError(f"given tokens for {len(given)} rows: the session has {batch}")
+    rows = 0 if isinstance(given, Tensor) and given.ndim == 0 else len(given)
+    if rows != batch:
+        raise ValueError(f"given tokens for {rows} rows: the session has {batch}")
     for row, known in enumerate(given):
         state.give(row, torch.as_tensor(known, device=session.last_token.device))
     everyone = torch.arange(batch, device=session.last_token.device)

@@ -84,8 +84,9 @@ def exponentials(seeds: Tensor, index: Tensor, codes: Tensor) -> Tensor:
         codes: LongTensor ``[C]``, the vocabulary ids to make noise for, increasing.
 
     Returns:
-        ``[M, C]`` float64, strictly positive and finite. Small values, which decide for rare codes, keep full precision
-        (a float32 uniform near 1 would lose it).
+        ``[M, C]`` float64, strictly positive and finite, made of 32 random bits. Small values, which decide for rare
+        codes, keep their precision (a float32 uniform near 1 would lose it); what 32 bits cannot resolve is a bias of
+        at most about 2^-32 in the probability of a code.
     """
     blocks, block_of_code = torch.unique_consecutive(codes >> 2, return_inverse=True)
     k0, k1 = _key(seeds.unsqueeze(1))

@@ -18,7 +18,8 @@ class Sampling:
     Args:
         temperature: divides the logits; 0 is greedy decoding (the lowest id wins ties).
         top_k: keep only the k most probable codes; None keeps all.
-        top_p: keep only the nucleus of this mass, in (0, 1]; None keeps all.
+        top_p: keep only the nucleus of this mass, in (0, 1]; None keeps all. Which of several codes of exactly the
+            same probability at the edge stay is up to the sort, as in transformers.
     """
 
     temperature: float = 1.0
@@ -28,8 +29,8 @@ class Sampling:
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature is {self.temperature}: give a number of at least 0 (0 is greedy)")
-        if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k is {self.top_k}: give at least 1, or None to keep all codes")
+        if self.top_k is not None and (not isinstance(self.top_k, int) or self.top_k < 1):
+            raise ValueError(f"top_k is {self.top_k}: give a whole number of at least 1, or None to keep all codes")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ValueError(f"top_p is {self.top_p}: give a number in (0, 1], or None to keep all codes")
 
@@ -42,14 +43,16 @@ def target_distribution(logits: Tensor, sampling: Sampling, legal: Tensor | None
         legal: bool, broadcasting to ``[..., C]``, which codes may be drawn; None: all.
 
     Returns:
-        Probabilities ``[..., C]`` in the dtype of the logits; illegal and cut codes are exactly zero.
+        Probabilities ``[..., C]`` in the dtype of the logits; illegal and cut codes are exactly zero. Where a logit is
+        NaN, all entries are.
     """
     if legal is not None:
         logits = logits.masked_fill(~legal, -torch.inf)
     if sampling.temperature == 0:
         codes = torch.arange(logits.shape[-1], device=logits.device)
-        best = torch.where(logits == logits.amax(-1, keepdim=True), codes, len(codes)).amin(-1, keepdim=True)
-        return torch.zeros_like(logits).scatter_(-1, best, 1.0)
+        peak = logits.amax(-1, keepdim=True)
+        best = torch.where(logits == peak, codes, len(codes) - 1).amin(-1, keepdim=True)
+        return torch.zeros_like(logits).scatter_(-1, best, 1.0).masked_fill_(peak.isnan(), torch.nan)
     if sampling.temperature != 1:
         logits = logits / sampling.temperature
     if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:

@@ -1,0 +1,175 @@
+"""The heart: what every method decodes follows the model's joint law, and wrong versions of the method do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor
+
+from coupled_decoding import AR, SCD, SJD, Method, Sampling, SeedExact
+from coupled_decoding.decoding import coupling, methods, verification
+from coupled_decoding.decoding.coupling import COUPLINGS
+from coupled_decoding.decoding.draw import accepts, inverse_cdf, race, residual_draw
+from coupled_decoding.decoding.guesses import GUESSES
+from coupled_decoding.decoding.noise import Purpose, uniforms
+from coupled_decoding.decoding.window import Window
+from tests.decoding.helpers import SCENARIOS, THRESHOLD, assert_agrees, counts_and_laws, p_value
+
+DRAWS = 200_000
+
+SAMPLINGS = {
+    "none": Sampling(),
+    "top_k": Sampling(top_k=2),
+    "top_p": Sampling(top_p=0.7),
+    "cool": Sampling(temperature=0.7),
+    "all": Sampling(temperature=0.7, top_k=3, top_p=0.9),
+}
+
+# Together these cover each method with every first guess, with windows 2, 3 and 5, with and without top-k, and in every
+# scenario; and each first guess with windows 2, 3 and 5, and with and without top-k.
+CONFIGURATIONS: list[tuple[Method, str, str]] = [
+    (AR(), "free", "none"),
+    (AR(), "legal", "all"),
+    (SJD(2, "uniform"), "free", "top_k"),
+    (SJD(3, "random"), "grid", "none"),
+    (SJD(5, "repeat"), "legal", "cool"),
+    (SJD(3, "above"), "grid", "top_k"),
+    (SCD(3, "uniform", "maximal"), "legal", "top_k"),
+    (SCD(5, "random", "maximal"), "free", "none"),
+    (SCD(2, "repeat", "maximal"), "grid", "top_k"),
+    (SCD(5, "above", "maximal"), "grid", "none"),
+    (SCD(5, "uniform", "gumbel"), "grid", "none"),
+    (SCD(2, "random", "gumbel"), "legal", "top_k"),
+    (SCD(3, "repeat", "gumbel"), "free", "none"),
+    (SCD(2, "above", "gumbel"), "legal", "top_p"),
+    (SeedExact(3, "uniform"), "free", "none"),
+    (SeedExact(5, "random"), "grid", "top_k"),
+    (SeedExact(2, "repeat"), "legal", "none"),
+    (SeedExact(5, "above"), "legal", "all"),
+    (SCD(3, "uniform", "gumbel"), "given", "none"),
+]
+
+
+def name_of(configuration: tuple[Method, str, str]) -> str:
+    method, scenario, sampling = configuration
+    return f"{method.name}-{method.window}-{method.first_guess}-{scenario}-{sampling}"
+
+
+def test_the_configurations_cover_what_they_should() -> None:
+    """Whoever drops a configuration must see what is no longer tested."""
+    covered = set()
+    for method, scenario, sampling in CONFIGURATIONS:
+        traits = [method.name, method.first_guess, method.window, scenario, SAMPLINGS[sampling].top_k is not None]
+        covered |= {(one, other) for one in traits for other in traits}
+    for method in ("SJD", "SCD-maximal", "SCD-gumbel", "SeedExact"):
+        for other in (*GUESSES, 2, 3, 5, True, False, "free", "grid", "legal"):
+            assert (method, other) in covered, (method, other)
+    for guess, other in product(GUESSES, (2, 3, 5, True, False)):
+        assert (guess, other) in covered, (guess, other)
+
+
+@pytest.mark.parametrize("configuration", list(enumerate(CONFIGURATIONS)), ids=lambda pair: name_of(pair[1]))
+def test_decoding_follows_the_joint_law(configuration: tuple[int, tuple[Method, str, str]]) -> None:
+    """200,000 decodes in batches of unequal rows agree with the law of every kind of row, by chi-square.
+
+    Batches mix prompts, lengths and layouts, so rows end at different times; no impossible sequence may come even once.
+    """
+    number, (method, scenario, sampling) = configuration
+    # every other configuration in the precision that real models have
+    dtype = torch.float32 if number % 2 else torch.float64
+    seed = 10**7 * (number + 1)  # no two configurations share random numbers
+    for counts, law in counts_and_laws(SCENARIOS[scenario], method, SAMPLINGS[sampling], DRAWS, seed, dtype):
+        assert abs(float(law.sum()) - 1) < 1e-6
+        assert_agrees(counts, law)
+
+
+# -- wrong versions, which the comparison must catch -------------------------------------------------------------------
+
+
+def keep_old_labels(window: Window, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Maximal coupling that leaves a kept token the label it had (the released code's mistake)."""
+    assert window.labels is not None
+    drawn, _ = coupling.maximal(window, target)
+    kept = accepts(target, window.labels, window.drafts, uniforms(*window.address(), Purpose.ACCEPTANCE))
+    return drawn, torch.where(kept.unsqueeze(-1), window.labels, target)
+
+
+def same_acceptance_at_every_visit(seeds: Tensor, index: Tensor, visit: Tensor, purpose: Purpose) -> Tensor:
+    """Uniforms whose address forgets the visit where drafts are accepted."""
+    return uniforms(seeds, index, torch.zeros_like(visit) if purpose == Purpose.ACCEPTANCE else visit, purpose)
+
+
+def residual_from_position_noise(window: Window, target: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+    """Rejection sampling whose residual is drawn with the noise that drew the drafts."""
+    assert window.labels is not None
+    accepted, token = verification.rejection_sampling(window, target, drawn)
+    rows = torch.arange(len(accepted))
+    residual = (target - window.labels).clamp(min=0)[rows, accepted]
+    redrawn = torch.where(residual.sum(-1) > 0, race(residual, window.noise[rows, accepted]), token)
+    return accepted, torch.where(accepted == window.size - 1, token, redrawn)
+
+
+def residual_with_epsilon(target: Tensor, label: Tensor, draft: Tensor, uniforms: Tensor) -> Tensor:
+    """A residual that is never quite zero anywhere (released code adds 1e-10 to some 64,000 entries)."""
+    drawn, _ = inverse_cdf((target - label).clamp(min=0) + 1e-4, uniforms)
+    return drawn
+
+
+def break_labels(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(COUPLINGS, "maximal", keep_old_labels)
+
+
+def break_acceptance(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(coupling, "uniforms", same_acceptance_at_every_visit)
+    patch.setattr(verification, "uniforms", same_acceptance_at_every_visit)
+
+
+def break_residual_noise(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(methods, "rejection_sampling", residual_from_position_noise)
+
+
+def break_residual_support(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(verification, "residual_draw", residual_with_epsilon)
+
+
+Break = Callable[[pytest.MonkeyPatch], None]
+
+WRONG_VERSIONS: dict[str, tuple[Break, Method, str, str]] = {
+    "old label for kept tokens": (break_labels, SCD(5, "uniform", "maximal"), "short", "none"),
+    "acceptance reused across visits": (break_acceptance, SCD(3, "uniform", "maximal"), "short", "none"),
+    "residual from position noise": (break_residual_noise, SCD(3, "random", "gumbel"), "many codes", "none"),
+    "epsilon in the residual": (break_residual_support, SJD(3, "uniform"), "short", "top_k"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_VERSIONS)
+def test_wrong_versions_are_caught(wrong: str) -> None:
+    """The comparison fails for each known mistake, and only for it: the right version passes with as many draws."""
+    break_it, method, scenario, sampling = WRONG_VERSIONS[wrong]
+
+    def least_p_value() -> float:
+        results = counts_and_laws(SCENARIOS[scenario], method, SAMPLINGS[sampling], 30_000, seed=10**6)
+        return min(p_value(counts, law) for counts, law in results)
+
+    with pytest.MonkeyPatch.context() as patch:
+        break_it(patch)
+        assert least_p_value() < THRESHOLD
+    assert least_p_value() > THRESHOLD
+
+
+def test_the_epsilon_is_caught_by_impossible_sequences() -> None:
+    """Under top-k the mistake shows as sequences that have probability zero."""
+    with pytest.MonkeyPatch.context() as patch:
+        break_residual_support(patch)
+        results = counts_and_laws(SCENARIOS["short"], SJD(3), Sampling(top_k=2), 20_000, seed=10**6)
+    assert any(int(counts[law == 0].sum()) > 0 for counts, law in results)
+
+
+def test_the_breakages_are_made_from_the_right_version() -> None:
+    """Guards the wrong versions themselves: they replace the functions that the decoder calls."""
+    assert methods.SCD().verification_function is verification.rejection_sampling
+    assert verification.residual_draw is residual_draw
+    assert coupling.uniforms is verification.uniforms is uniforms
