@@ -36,8 +36,7 @@ def cases(window: int) -> list[tuple[cd.Method, float]]:
 
     main = [(method, scale) for scale in (1.0, 3.0) for guess in ("random", "uniform") for method in four(guess)]
     copies = [(cd.SCD(window=window, first_guess=guess), 1.0) for guess in ("repeat", "above")]
-    windows = [(method, 1.0) for size in (8, 16, 32) for method in (cd.SJD(window=size), cd.SCD(window=size))]
-    return main + copies + windows
+    return main + copies
 
 
 def summary(trace: cd.Trace, length: int) -> dict[str, float]:

@@ -29,7 +29,7 @@ def session(batch: int = 2) -> ChainSession:
     ([3, 3, 3], {}, "length has 3 entries"),
     (3, {"seed": -1}, r"seed is -1 in row 0: give whole numbers from 0 to 2\^63 - 1"),
     (3, {"seed": 2**63}, "seed is 9223372036854775808 in row 0: give whole numbers"),
-    (3, {"seed": 2**63 - 1}, "seed is 9223372036854775808 in row 1: give whole numbers"),  # the second row's would be too large
+    (3, {"seed": 2**63 - 1}, "seed is 9223372036854775808 in row 1: give whole numbers"),
     (3, {"seed": [1]}, "1 seeds: give one number, or one for each of 2 rows"),
     (3, {"seed": [1, -4]}, "seed is -4"),
     (3, {"layout": [FREE]}, "1 layouts: give one, or one for each of 2 rows"),

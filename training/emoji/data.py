@@ -19,8 +19,6 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-import cairosvg
-import emoji
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
@@ -63,6 +61,8 @@ def held_out(key: str) -> bool:
 
 def name_of(unified: str) -> str:
     """The CLDR short name in lower case: ``'woman firefighter medium skin tone'``."""
+    import emoji  # only this step needs it; the split and the captions are used without
+
     character = "".join(chr(int(c, 16)) for c in unified.split("-"))
     return emoji.EMOJI_DATA[character]["en"].strip(":").replace("_", " ").lower()
 
@@ -94,6 +94,8 @@ def datasource(package: str, style: str) -> list[tuple[np.ndarray, dict]]:
 
 def fluent(package: str, unified_by_slug: dict[str, str]) -> list[tuple[np.ndarray, dict]]:
     """The ``flat`` and ``modern`` drawings whose file name is a CLDR name; others cannot be placed in the split."""
+    import cairosvg  # needs the cairo library
+
     rows = []
     with tarfile.open(fetch(package, BUILD / "packages")) as tar:
         for member in tqdm(tar.getmembers(), desc=package):
