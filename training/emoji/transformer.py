@@ -139,6 +139,20 @@ def main() -> None:
     budget, last, saved = args.minutes * 60, time.time(), time.time()
     progress = tqdm(total=int(budget), initial=int(state["seconds"]), unit="s")
     running: list[float] = []
+
+    def look_at_held_out() -> None:
+        check = held_out_loss(model, check_prompts, codes[held_out, 0], pad)
+        if running:
+            train_loss = sum(running) / len(running)
+            state["history"].append(
+                {"step": state["step"], "seconds": state["seconds"], "train": train_loss, "held_out": check}
+            )
+            progress.set_description(f"step {state['step']} train {train_loss:.3f} held-out {check:.3f} nats a code")
+            running.clear()
+        if check < state["best"]:
+            state["best"] = check
+            save(BEST, {"model": model.state_dict(), "held_out": check, "step": state["step"]})
+
     while state["seconds"] < budget:
         done = state["seconds"] / budget
         for group in optimizer.param_groups:
@@ -162,22 +176,17 @@ def main() -> None:
             state["step"] += 1
             running.append(loss.item())
             if state["step"] % args.check_every == 0:
-                check = held_out_loss(model, check_prompts, codes[held_out, 0], pad)
-                state["history"].append({"step": state["step"], "seconds": state["seconds"],
-                                         "train": sum(running) / len(running), "held_out": check})
-                progress.set_description(f"step {state['step']} train {sum(running) / len(running):.3f} "
-                                         f"held-out {check:.3f} nats a code")
-                running = []
-                if check < state["best"]:
-                    state["best"] = check
-                    save(BEST, {"model": model.state_dict(), "held_out": check, "step": state["step"]})
+                look_at_held_out()
         now = time.time()
         state["seconds"] += now - last
         last = now
         progress.n = int(state["seconds"])
-        if now - saved > 180 or state["seconds"] >= budget:
+        if now - saved > 180:
             saved = now
             save(CHECKPOINT, state | {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+    look_at_held_out()
+    save(CHECKPOINT, state | {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+    print(f"{state['step']} steps in {state['seconds'] / 60:.0f} minutes, best held-out loss {state['best']:.4f} nats")
 
 
 def prompt_ids(text: Tokenizer, caption: str) -> list[int]:
