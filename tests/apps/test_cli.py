@@ -300,6 +300,7 @@ class TestProcess:
     def test_interrupt(self, here: Path, tiny_emoji: Path) -> None:
         signal_at_first_step = (
             "import os, signal\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background shell has it ignored
             "cli.DecodingBar.__call__ = lambda self, step: os.kill(os.getpid(), signal.SIGINT)"
         )
         done = self.run("generate", "a cat", "--model", tiny_emoji, "-o", "new/out", prepare=signal_at_first_step)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from coupled_decoding import AR, SCD, SJD, Method, Sampling, SeedExact
-from coupled_decoding.decoding import coupling, methods, verification
+from coupled_decoding.decoding import coupling, methods, verification, window
 from coupled_decoding.decoding.coupling import COUPLINGS
 from coupled_decoding.decoding.draw import accepts, inverse_cdf, race, residual_draw
 from coupled_decoding.decoding.guesses import GUESSES
@@ -93,13 +93,13 @@ def keep_old_labels(window: Window, target: Tensor) -> tuple[Tensor, Tensor]:
     """Maximal coupling that leaves a kept token the label it had (the released code's mistake)."""
     assert window.labels is not None
     drawn, _ = coupling.maximal(window, target)
-    kept = accepts(target, window.labels, window.drafts, uniforms(*window.address(), Purpose.ACCEPTANCE))
+    kept = accepts(target, window.labels, window.drafts, window.rejection_uniforms[0])
     return drawn, torch.where(kept.unsqueeze(-1), window.labels, target)
 
 
-def same_acceptance_at_every_visit(seeds: Tensor, index: Tensor, visit: Tensor, purpose: Purpose) -> Tensor:
+def same_acceptance_at_every_visit(seeds: Tensor, index: Tensor, visit: Tensor, purpose: Tensor) -> Tensor:
     """Uniforms whose address forgets the visit where drafts are accepted."""
-    return uniforms(seeds, index, torch.zeros_like(visit) if purpose == Purpose.ACCEPTANCE else visit, purpose)
+    return uniforms(seeds, index, torch.where(purpose == Purpose.ACCEPTANCE, 0, visit), purpose)
 
 
 def residual_from_position_noise(window: Window, target: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,8 +123,7 @@ def break_labels(patch: pytest.MonkeyPatch) -> None:
 
 
 def break_acceptance(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(coupling, "uniforms", same_acceptance_at_every_visit)
-    patch.setattr(verification, "uniforms", same_acceptance_at_every_visit)
+    patch.setattr(window, "uniforms", same_acceptance_at_every_visit)
 
 
 def break_residual_noise(patch: pytest.MonkeyPatch) -> None:
@@ -172,4 +171,4 @@ def test_the_breakages_are_made_from_the_right_version() -> None:
     """Guards the wrong versions themselves: they replace the functions that the decoder calls."""
     assert methods.SCD().verification_function is verification.rejection_sampling
     assert verification.residual_draw is residual_draw
-    assert coupling.uniforms is verification.uniforms is uniforms
+    assert window.uniforms is uniforms

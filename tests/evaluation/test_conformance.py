@@ -39,10 +39,10 @@ class KeepsStaleEntries(TabularSession):
     """What was once written at a position stays."""
 
     def forward(self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None) -> Tensor:
-        old = self._memory.clone()
-        logits = super().forward(tokens, positions, rows)
-        self._memory = torch.where(old > 0, old, self._memory)
-        return logits
+        everyone = torch.arange(len(self.prompts)) if rows is None else rows
+        index = positions - self.last_position[everyone].unsqueeze(1)
+        old = self._memory[everyone.unsqueeze(1), (index - 1).clamp(0, len(self.tables) - 1)]
+        return super().forward(torch.where((index >= 1) & (old > 0), old, tokens), positions, rows)
 
 
 class CountsItsCalls(TabularSession):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from coupled_decoding.decoding.draw import accepts, inverse_cdf, race, residual_draw
-from coupled_decoding.decoding.noise import Purpose, uniforms
+from coupled_decoding.decoding.noise import Purpose
 from coupled_decoding.decoding.window import Window
 
 Coupling = Callable[[Window, Tensor], tuple[Tensor, Tensor]]
@@ -21,23 +21,21 @@ Coupling = Callable[[Window, Tensor], tuple[Tensor, Tensor]]
 
 def independent(window: Window, target: Tensor) -> tuple[Tensor, Tensor]:
     """A fresh draw, as in SJD (arXiv 2410.01699): keeps a draft with probability ``sum_i p_i q_i``."""
-    drawn, _ = inverse_cdf(target, uniforms(*window.address(), Purpose.REDRAW))
+    drawn, _ = inverse_cdf(target, window.uniforms(Purpose.REDRAW)[0])
     return drawn, target
 
 
 def maximal(window: Window, target: Tensor) -> tuple[Tensor, Tensor]:
     """Maximal coupling, SCD-MC of arXiv 2510.24211: keeps a draft with probability ``1 - TV(p, q)``, the best possible.
 
-    Modified rejection sampling at every position. The uniforms are those of the verification in the same step: there
-    they decide up to the first rejection, here after it.
+    Modified rejection sampling at every position, of which the verification uses the part up to the first rejection.
     """
     if window.labels is None:
         raise ValueError("maximal coupling needs the labels of the old drafts")
-    address = window.address()
-    drafts = window.drafts
-    kept = accepts(target, window.labels, drafts, uniforms(*address, Purpose.ACCEPTANCE))
-    redrawn = residual_draw(target, window.labels, drafts, uniforms(*address, Purpose.RESIDUAL))
-    return torch.where(kept, drafts, redrawn), target
+    acceptance, residual = window.rejection_uniforms
+    kept = accepts(target, window.labels, window.drafts, acceptance)
+    redrawn = residual_draw(target, window.labels, window.drafts, residual)
+    return torch.where(kept, window.drafts, redrawn), target
 
 
 def gumbel(window: Window, target: Tensor) -> tuple[Tensor, Tensor]:

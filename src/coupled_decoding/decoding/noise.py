@@ -63,13 +63,14 @@ def _key(seeds: Tensor) -> tuple[Tensor, Tensor]:
     return seeds & _LOW, (seeds >> 32) & _LOW
 
 
-def uniforms(seeds: Tensor, index: Tensor, visit: Tensor, purpose: Purpose) -> Tensor:
+def uniforms(seeds: Tensor, index: Tensor, visit: Tensor, purpose: Tensor | int) -> Tensor:
     """One uniform an address, strictly inside (0, 1), with 52 random bits.
 
-    ``seeds``, ``index`` and ``visit`` are LongTensors that broadcast together; returns float64 of their common shape.
+    ``seeds``, ``index``, ``visit`` and ``purpose`` (see :class:`Purpose`) are LongTensors that broadcast together;
+    returns float64 of their common shape.
     """
     zero = torch.zeros_like(seeds)
-    high, low, _, _ = philox((zero, index, visit, zero + int(purpose)), _key(seeds))
+    high, low, _, _ = philox((zero, index, visit, zero + purpose), _key(seeds))
     # 52 bits and a half: the largest value, 1 - 2^-53, is still a float64 below 1
     return (((high << 20) | (low >> 12)).double() + 0.5) * 2.0**-52
 

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from coupled_decoding.decoding.draw import accepts, residual_draw
-from coupled_decoding.decoding.noise import Purpose, uniforms
 from coupled_decoding.decoding.window import Window
 
 Verification = Callable[[Window, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -27,18 +26,12 @@ def rejection_sampling(window: Window, target: Tensor, drawn: Tensor) -> tuple[T
     """
     if window.labels is None:
         raise ValueError("rejection sampling needs the labels of the drafts")
-    seeds, index, visit = window.address()
-    passed = accepts(target, window.labels, window.drafts, uniforms(seeds, index, visit, Purpose.ACCEPTANCE))
-    accepted = _leading(passed, window)
-    rows = torch.arange(len(accepted), device=accepted.device)
-    residual = residual_draw(
-        target[rows, accepted],
-        window.labels[rows, accepted],
-        window.drafts[rows, accepted],
-        uniforms(window.seeds, index[rows, accepted], window.visit, Purpose.RESIDUAL),
-    )
+    acceptance, residual = window.rejection_uniforms
+    accepted = _leading(accepts(target, window.labels, window.drafts, acceptance), window)
+    at = torch.arange(len(accepted), device=accepted.device), accepted
+    replacement = residual_draw(target[at], window.labels[at], window.drafts[at], residual[at])
     bonus = accepted == window.size - 1
-    return accepted, torch.where(bonus, drawn[rows, accepted], residual)
+    return accepted, torch.where(bonus, drawn[at], replacement)
 
 
 def exact_match(window: Window, target: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from coupled_decoding.decoding.noise import Purpose, uniforms
 
 
 @dataclass(eq=False)
@@ -41,6 +44,15 @@ class Window:
         self.noise = self.noise.to(dtype)
         self.labels = None if self.labels is None else self.labels.to(dtype)
 
-    def address(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Seed, index and visit of each position, broadcasting to ``[R, T]``: what random numbers are keyed by."""
-        return self.seeds.unsqueeze(1).expand_as(self.index), self.index, self.visit.unsqueeze(1)
+    def uniforms(self, *purposes: Purpose) -> Tensor:
+        """A number in (0, 1) for each purpose and position at this visit: float64 ``[len(purposes), R, T]``."""
+        wanted = torch.tensor(purposes, device=self.index.device).view(-1, 1, 1)
+        return uniforms(self.seeds.unsqueeze(1), self.index, self.visit.unsqueeze(1), wanted)
+
+    @cached_property
+    def rejection_uniforms(self) -> Tensor:
+        """Float64 ``[2, R, T]``: what accepts each draft or not, and what draws in its place.
+
+        Verification uses them up to the first rejection and maximal coupling after it, each once.
+        """
+        return self.uniforms(Purpose.ACCEPTANCE, Purpose.RESIDUAL)
