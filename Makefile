@@ -9,8 +9,8 @@ PROMPTS := "a red heart" "a slice of pizza" "a smiling face with sunglasses" "a 
 .PHONY: demo test check train clean
 
 demo: $(STAMP)
-	$(BIN)/scd generate $(PROMPTS) --seed 7 -o out/demo
-	$(BIN)/scd compare $(PROMPTS) --seed 7 -o out/demo/compare.png
+	$(BIN)/scd generate $(PROMPTS) --guidance 3 --seed 7 -o out/demo
+	$(BIN)/scd compare $(PROMPTS) --guidance 3 --seed 7 -o out/demo/compare.png
 	@echo "Pictures: out/demo/contact-sheet.png    Comparison of the methods: out/demo/compare.png"
 
 test: $(STAMP)

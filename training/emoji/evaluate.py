@@ -19,6 +19,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
@@ -72,9 +73,17 @@ def captioned_grid(pictures: list[Image.Image], titles: list[str], path: Path, c
         axis.set_title(title, fontsize=6.5, wrap=True)
     for axis in axes.flat:
         axis.axis("off")
+    save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """A PNG of 256 colours: a repository keeps every picture for ever."""
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=85)
     plt.close(figure)
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(256)
+    small.save(path, optimize=True)
 
 
 def loss_curves(path: Path) -> None:
@@ -87,9 +96,7 @@ def loss_curves(path: Path) -> None:
         right.plot([h["step"] for h in transformer], [h[name] for h in transformer], label=name.replace("_", "-"))
     right.set(xlabel="step", ylabel="nats a code", title="transformer", ylim=(None, 4))
     right.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 @torch.no_grad()
