@@ -12,6 +12,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from coupled_decoding.models.emoji import write_checkpoint
 from coupled_decoding.models.vq import VQConfig, VQTokenizer
 
+torch.set_num_threads(1)  # pytest runs one worker a core; more threads than cores wait for each other
+
 CODES, GRID = 24, 4
 
 
