@@ -23,7 +23,7 @@ from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from coupled_decoding.models.vq import VQConfig, VQTokenizer
-from training.emoji.captions import BOI, BOS, CODES, MAX_PROMPT, PAD, VOCAB_SIZE, draw_caption, train_text_tokenizer
+from training.emoji.captions import CODES, MAX_PROMPT, PAD, VOCAB_SIZE, draw_caption, train_text_tokenizer
 from training.emoji.data import BUILD
 from training.emoji.tokenizer import CHECKPOINT as TOKENIZER_CHECKPOINT
 from training.emoji.tokenizer import load_pictures, sampling_weights, shift
@@ -190,8 +190,7 @@ def main() -> None:
 
 
 def prompt_ids(text: Tokenizer, caption: str) -> list[int]:
-    if not caption:
-        return [text.token_to_id(BOS), text.token_to_id(BOI)]
+    """Token ids of a caption between its marks; of none, the marks alone."""
     return text.encode(caption).ids
 
 

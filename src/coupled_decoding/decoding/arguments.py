@@ -10,7 +10,7 @@ from operator import index
 import torch
 from torch import Tensor
 
-from coupled_decoding.decoding.layout import Layout
+from coupled_decoding.decoding.layout import Layout, as_slice
 
 MAX_SEED = 2**63 - 1
 
@@ -69,5 +69,4 @@ def columns_of(codes: Tensor, output_codes: Tensor | None) -> slice | Tensor:
         if missing.any():
             raise ValueError(f"the layout may draw token {int(codes[missing][0])}, which the session's output_codes "
                              "leave out")
-    first, last = int(columns[0]), int(columns[-1])
-    return slice(first, last + 1) if last - first + 1 == len(columns) else columns
+    return as_slice(columns)

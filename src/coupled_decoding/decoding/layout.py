@@ -141,6 +141,12 @@ class BatchLayout:
         return self.legal[self.kind[rows, index.clamp(max=self.kind.shape[1] - 1)]]
 
 
+def as_slice(ids: Tensor) -> slice | Tensor:
+    """An index for increasing ids: a slice where they are neighbours, which copies nothing, else the ids themselves."""
+    first, last = int(ids[0]), int(ids[-1])
+    return slice(first, last + 1) if last - first + 1 == len(ids) else ids
+
+
 def _same_codes(one: Layout, other: Layout) -> bool:
     if not torch.equal(one.codes, other.codes) or (one.legal is None) != (other.legal is None):
         return False

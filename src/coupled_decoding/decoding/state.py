@@ -157,7 +157,7 @@ class State:
             self._rows = torch.tensor(active, dtype=torch.long, device=self.device)
         if not active:
             return None
-        sizes = [min(self.width, self.lengths[row] - self.start[row]) for row in active]
+        sizes = [self._size(row) for row in active]
         rows = self._rows
         start = torch.tensor([self.start[row] for row in active], device=self.device)
         index = start.unsqueeze(1) + torch.arange(max(sizes), device=self.device)
@@ -175,8 +175,7 @@ class State:
 
     def _enter(self, window: Window, first: list[int]) -> None:
         """Give noise, a first guess and its label to the positions of each row from offset ``first`` to its end."""
-        ends = [min(self.width, self.lengths[row] - self.start[row]) for row in self.active]
-        places = [(row, offset) for row, end in enumerate(ends) for offset in range(first[row], end)]
+        places = [(i, offset) for i, row in enumerate(self.active) for offset in range(first[i], self._size(row))]
         if not places:
             return
         row, offset = torch.tensor(places, device=self.device).unbind(1)
@@ -193,6 +192,10 @@ class State:
             window.labels[row, offset] = label
         there = self.tokens[batch_row, index + 1]
         self.tokens[batch_row, index + 1] = torch.where(window.forced[row, offset], there, self.layout.codes[drafts])
+
+    def _size(self, row: int) -> int:
+        """Positions of a row's window that exist."""
+        return min(self.width, self.lengths[row] - self.start[row])
 
     def _column(self, tokens: Tensor) -> Tensor:
         """Column of vocabulary ids, -1 where there is none."""

@@ -8,6 +8,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
+from coupled_decoding.decoding.layout import as_slice
 from coupled_decoding.models.cache import PositionCache
 
 _checked: WeakSet = WeakSet()
@@ -78,8 +79,7 @@ class Backbone:
                 f"{type(self.model).__name__} does not run with positions, mask and cache of its own for each row "
                 f"({error}): it needs a model file of its own"
             ) from error
-        weight, bias = self._head.weight, getattr(self._head, "bias", None)
-        ours = nn.functional.linear(torch.cat(halves, 1), weight, bias).double()
+        ours = nn.functional.linear(torch.cat(halves, 1), *_rows_of_head(self._head, None)).double()
         tolerance = 1e-3 if self.dtype in (torch.float32, torch.float64) else 0.05
         if not torch.allclose(ours, own, rtol=tolerance, atol=tolerance * (1 + float(own.abs().max()))):
             raise ValueError(
@@ -94,8 +94,7 @@ def _rows_of_head(head: nn.Linear, codes: Tensor | None) -> tuple[Tensor, Tensor
     weight, bias = head.weight, getattr(head, "bias", None)
     if codes is None:
         return weight, bias
-    first, last = int(codes[0]), int(codes[-1])
-    chosen = slice(first, last + 1) if last - first + 1 == len(codes) else codes.to(weight.device)
+    chosen = as_slice(codes.to(weight.device))
     return weight[chosen], None if bias is None else bias[chosen]
 
 
