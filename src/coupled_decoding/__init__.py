@@ -8,9 +8,10 @@ from coupled_decoding.decoding.session import Session
 from coupled_decoding.decoding.target import Sampling
 from coupled_decoding.decoding.trace import Step, Trace
 from coupled_decoding.evaluation.conformance import check_session
+from coupled_decoding.pipelines.generate import generate_with
 from coupled_decoding.pipelines.load import from_pretrained
 
 __all__ = [
     "AR", "NOISE_VERSION", "SCD", "SJD", "Decoded", "Layout", "Method", "Sampling", "SeedExact", "Session", "Step",
-    "Trace", "check_session", "decode", "from_pretrained",
+    "Trace", "check_session", "decode", "from_pretrained", "generate_with",
 ]

@@ -45,6 +45,7 @@ def decode(
     layout: Layout | Sequence[Layout] | None = None,
     seed: int | Sequence[int] | None = None,
     given: Tensor | Sequence[Tensor] | None = None,
+    stop: Callable[[int, Tensor], int | None] | None = None,
     on_step: Callable[[Step], bool | None] | None = None,
 ) -> Decoded:
     """Generate ``length`` tokens for every row of a session, distributed as autoregressive sampling would give them.
@@ -63,6 +64,10 @@ def decode(
             system. All are recorded in the result.
         given: the first generated tokens, where they are already known: LongTensor ``[B, g]`` or a tensor for each row.
             Decoding continues after them.
+        stop: ends rows before their length. After each step it is called for every row that took part, with the row's
+            number and its committed tokens, LongTensor ``[n]`` on the CPU; it returns how many of them the row keeps
+            (at least one that is new), or None where the row goes on. It never sees a draft, so the distribution of
+            what is kept is that of autoregressive sampling with the same rule.
         on_step: called after every step; returning False stops, and what is committed is returned.
 
     Raises:
@@ -100,9 +105,11 @@ def decode(
         if any(broken):
             row = next(row for row, count in zip(active, broken, strict=True) if count)
             raise ValueError(f"the session gave NaN logits for row {row}: float16 may have overflowed, try bfloat16")
+        if stop is not None:
+            committed = _stopped(state, active, committed, stop)
         trace.record(active, committed, changed, pending)
         if on_step is not None:
-            step = Step(trace.steps, [*state.start], lengths, max(state.nfe), state.sequence)
+            step = Step(trace.steps, [*state.start], [*state.lengths], max(state.nfe), state.sequence)
             if on_step(step) is False:
                 break
         window = state.slide(window, labels, committed)
@@ -123,6 +130,23 @@ def _forward(session: Session, state: State, window: Window, outputs: int) -> Te
         raise ValueError(f"the session gave {logits.dtype} logits of shape {tuple(logits.shape)}: expected {expected} "
                          "in float32 or float64")
     return logits
+
+
+def _stopped(
+    state: State, active: list[int], committed: list[int], stop: Callable[[int, Tensor], int | None]
+) -> list[int]:
+    """End the rows that ``stop`` ends; returns how many tokens of each row's last commit stay."""
+    sequence, kept = state.sequence().cpu(), []
+    for row, count in zip(active, committed, strict=True):
+        start = state.start[row]
+        end = stop(row, sequence[row, :start])
+        if end is not None:
+            if not start - count < end <= start:
+                raise ValueError(f"stop ends row {row} after {end} tokens: give one of {start - count + 1} to {start}")
+            state.end(row, end)
+            count -= start - end
+        kept.append(count)
+    return kept
 
 
 def _with_bonus(window: Window, target: Tensor, drawn: Tensor) -> Tensor:

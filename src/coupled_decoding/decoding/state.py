@@ -30,7 +30,7 @@ class State:
         guess: Guess,
     ) -> None:
         self.device = last_token.device
-        self.lengths, self.layout, self.width, self.guess = lengths, layout, width, guess
+        self.lengths, self.layout, self.width, self.guess = [*lengths], layout, width, guess
         self.seeds = torch.tensor(seeds, device=self.device)
         self.start = [0] * len(lengths)
         """Generated index of each row's first uncommitted token."""
@@ -79,7 +79,7 @@ class State:
 
     def sequence(self) -> Tensor:
         """LongTensor ``[B, length]``: committed tokens and drafts, -1 where there is neither."""
-        return self.tokens[:, 1 : 1 + max(self.lengths)].clone()
+        return self.tokens[:, 1 : 1 + self.layout.forced.shape[1]].clone()
 
     def committed_tokens(self) -> Tensor:
         """LongTensor ``[B, length]``: committed tokens, -1 elsewhere."""
@@ -125,6 +125,11 @@ class State:
             self.start[row] += committed
             self.nfe[row] += 1
         return counts
+
+    def end(self, row: int, length: int) -> None:
+        """Let a row end after ``length`` tokens, all of them committed; what stood behind them is dropped."""
+        self.start[row] = self.lengths[row] = length
+        self.tokens[row, 1 + length :] = -1
 
     def slide(self, window: Window, labels: Tensor, committed: list[int]) -> Window | None:
         """The next window: unfinished rows moved by what they committed; None if there are none.

@@ -48,8 +48,9 @@ class TransformersSession:
         ends = torch.tensor([len(sequence) - 1 for sequence in sequences], device=device)
         self.last_token = torch.tensor([sequence[-1] for sequence in sequences[: len(prompts)]], device=device)
         self.last_position = ends[: len(prompts)]
-        # an unconditional row reads the same new tokens at its own positions
+        # an unconditional row reads the same new tokens at its own positions, after a last prompt token of its own
         self._offset = ends[len(prompts) :] - self.last_position if negative_prompts is not None else None
+        self._negative_last = torch.tensor([sequence[-1] for sequence in sequences[len(prompts) :]], device=device)
         self._both: tuple[Tensor, Tensor] | None = None
         self._cache = backbone.new_cache(len(sequences), max(map(len, sequences)) + length)
         self._read(sequences)
@@ -88,9 +89,11 @@ class TransformersSession:
         """Logits ``[R, T, C]`` over the output codes; see :meth:`coupled_decoding.Session.forward`."""
         if self._offset is None:
             return self.backbone.logits(self.backbone.hidden(tokens, positions, self._cache, rows))
-        offset = self._offset if rows is None else self._offset[rows]
+        here = slice(None) if rows is None else rows
+        offset, last = self._offset[here], self.last_position[here].unsqueeze(1)
+        twins = torch.where(positions == last, self._negative_last[here].unsqueeze(1), tokens)
         hidden = self.backbone.hidden(
-            torch.cat([tokens, tokens]),
+            torch.cat([tokens, twins]),
             torch.cat([positions, positions + offset.unsqueeze(1)]),
             self._cache,
             None if rows is None else self._with_unconditional(rows),
@@ -98,10 +101,13 @@ class TransformersSession:
         conditional, unconditional = self.backbone.logits(hidden).chunk(2)
         scale: float | Tensor
         if callable(self.guidance_scale):
-            last = self.last_position if rows is None else self.last_position[rows]
-            scale = self.guidance_scale(positions - last.unsqueeze(1)).unsqueeze(-1)
+            scale = self.guidance_scale(positions - last).unsqueeze(-1)
         else:
             scale = self.guidance_scale
+        return self.guide(conditional, unconditional, scale)
+
+    def guide(self, conditional: Tensor, unconditional: Tensor, scale: float | Tensor) -> Tensor:
+        """Guided logits from those of the two branches, all ``[R, T, C]``; ``scale`` broadcasts to ``[R, T, 1]``."""
         return unconditional + scale * (conditional - unconditional)
 
     def _with_unconditional(self, rows: Tensor) -> Tensor:
