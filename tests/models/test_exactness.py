@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import coupled_decoding as cd
 from coupled_decoding.evaluation.statistics import chi_square_p_value, count_sequences
-from coupled_decoding.models.backbone import Backbone
+from coupled_decoding.models.causal_lm import CausalLM
 from coupled_decoding.models.session import TransformersSession
 
 FIRST, CODES, LENGTH = 3, 4, 4  # codes 3 .. 6, streams of four
@@ -20,16 +20,16 @@ DRAWS, AT_ONCE = 20_000, 4_000
 FALSE_ALARM = 1e-9  # of each test below; eight comparisons, so the file stays under 1e-8
 
 
-def backbone() -> Backbone:
+def backbone() -> CausalLM:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=8, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
         max_position_embeddings=16, initializer_range=0.6,
     )
-    return Backbone(LlamaForCausalLM(config).double().eval(), torch.arange(FIRST, FIRST + CODES))
+    return CausalLM(LlamaForCausalLM(config).double().eval(), torch.arange(FIRST, FIRST + CODES))
 
 
-def joint_law(model: Backbone, prompt: list[int]) -> Tensor:
+def joint_law(model: CausalLM, prompt: list[int]) -> Tensor:
     """Probability of each stream by plain forwards without a cache, guided: ``[CODES] * LENGTH``."""
     streams = torch.tensor(list(itertools.product(range(FIRST, FIRST + CODES), repeat=LENGTH)))
 

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 import coupled_decoding as cd
-from coupled_decoding.models.backbone import Backbone
+from coupled_decoding.models.causal_lm import CausalLM
 from coupled_decoding.models.session import TransformersSession
 
 VOCAB, CODES = 50, torch.arange(5, 25)
@@ -59,7 +59,7 @@ MODELS = {"llama": llama, "gpt2": gpt2}
 def test_equals_the_models_own_forward_without_a_cache(architecture: str, dtype: torch.dtype) -> None:
     """Ragged prompts, a window after stale drafts: the logits of the whole sequence read at once."""
     model = MODELS[architecture]().to(dtype)
-    session = TransformersSession(Backbone(model), PROMPTS, length=12)
+    session = TransformersSession(CausalLM(model), PROMPTS, length=12)
     generator = torch.Generator().manual_seed(1)
     stale, tokens = torch.randint(VOCAB, (2, 3, 12), generator=generator)
     positions = session.last_position.unsqueeze(1) + torch.arange(12)
@@ -78,7 +78,7 @@ def test_equals_the_models_own_forward_without_a_cache(architecture: str, dtype:
 @pytest.mark.parametrize("guided", [False, True])
 def test_keeps_the_session_contract(architecture: str, dtype: torch.dtype, guided: bool) -> None:
     """Windows, stale entries, padding past the end, single rows and repetition; with a head of few codes."""
-    backbone = Backbone(MODELS[architecture]().to(dtype), output_codes=CODES)
+    backbone = CausalLM(MODELS[architecture]().to(dtype), output_codes=CODES)
     negative = NEGATIVE if guided else None
     session = TransformersSession(backbone, PROMPTS, 20, negative_prompts=negative, guidance_scale=1.5)
     cd.check_session(session, TOLERANCE[dtype])
@@ -88,12 +88,12 @@ def test_eager_attention_keeps_the_contract_in_float32() -> None:
     """The other mask format. (Its softmax is in float32 whatever the model's precision, so float64 gains nothing.)"""
     model = llama()
     model.set_attn_implementation("eager")
-    cd.check_session(TransformersSession(Backbone(model, CODES), PROMPTS, 20), TOLERANCE[torch.float32])
+    cd.check_session(TransformersSession(CausalLM(model, CODES), PROMPTS, 20), TOLERANCE[torch.float32])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_half_precisions_run_and_give_float32_logits(dtype: torch.dtype) -> None:
-    session = TransformersSession(Backbone(llama().to(dtype)), PROMPTS, 8)
+    session = TransformersSession(CausalLM(llama().to(dtype)), PROMPTS, 8)
     decoded = cd.decode(session, 8, method=cd.SCD(window=4), seed=0)
     assert decoded.tokens.shape == (3, 8)
     logits = session.forward(session.last_token.unsqueeze(1), session.last_position.unsqueeze(1))
@@ -104,7 +104,7 @@ def test_guidance_is_the_published_formula() -> None:
     """u + s (c - u) from two plain forwards; the scale depends on the index, the two prompts end differently."""
     model = llama().double()
     session = TransformersSession(
-        Backbone(model), PROMPTS, 6, negative_prompts=NEGATIVE, guidance_scale=lambda index: 1.0 + index.double()
+        CausalLM(model), PROMPTS, 6, negative_prompts=NEGATIVE, guidance_scale=lambda index: 1.0 + index.double()
     )
     tokens = torch.randint(VOCAB, (3, 6), generator=torch.Generator().manual_seed(2))
     fed = torch.cat([session.last_token.unsqueeze(1), tokens[:, :5]], 1)
@@ -123,7 +123,7 @@ def test_guidance_is_the_published_formula() -> None:
 def test_a_shared_prompt_is_read_once() -> None:
     """Counted at the model: one sequence read for five pictures of a prompt."""
     model = llama()
-    backbone = Backbone(model)
+    backbone = CausalLM(model)
     read: list[tuple[int, ...]] = []
     handle = model.base_model.register_forward_pre_hook(
         lambda module, args, kwargs: read.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
@@ -140,7 +140,7 @@ def test_a_shared_prompt_is_read_once() -> None:
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 def test_rows_leave_and_the_session_can_be_used_again(dtype: torch.dtype) -> None:
     """Rows of unequal length: a second decode on the same session, and each row alone, give the same tokens."""
-    backbone = Backbone(llama().to(dtype))
+    backbone = CausalLM(llama().to(dtype))
     session = TransformersSession(backbone, PROMPTS, 20, negative_prompts=NEGATIVE, guidance_scale=1.5)
     lengths = [20, 7, 13]
     for method in (cd.SCD(window=6), cd.SeedExact(window=5), cd.SJD(window=4), cd.SCD(window=6, coupling="maximal")):
@@ -160,7 +160,7 @@ def test_rows_leave_and_the_session_can_be_used_again(dtype: torch.dtype) -> Non
 def test_seed_exact_gives_the_tokens_of_ar_on_a_real_architecture(dtype: torch.dtype) -> None:
     """Windows 2 to 32 against plain AR with the same noise, guidance on."""
     session = TransformersSession(
-        Backbone(llama().to(dtype), CODES), PROMPTS, 40, negative_prompts=NEGATIVE, guidance_scale=2.0
+        CausalLM(llama().to(dtype), CODES), PROMPTS, 40, negative_prompts=NEGATIVE, guidance_scale=2.0
     )
     layout = cd.Layout.grid(5, 8, CODES)
     expected = cd.decode(session, 40, method=cd.AR(), layout=layout, seed=5)
@@ -203,11 +203,11 @@ REFUSED = {
 @pytest.mark.parametrize("reason", REFUSED)
 def test_architectures_it_cannot_serve_are_refused_with_the_reason(reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        Backbone(REFUSED[reason]().eval())
+        CausalLM(REFUSED[reason]().eval())
 
 
 def test_bad_prompts_are_refused_with_one_sentence() -> None:
-    backbone = Backbone(llama())
+    backbone = CausalLM(llama())
     for arguments, sentence in (
         (([[1], []], 4), "a prompt is empty"),
         (([[1, VOCAB]], 4), f"token {VOCAB} in a prompt"),

@@ -37,7 +37,7 @@ def test_prompts_become_pictures_that_depend_on_prompt_and_seed_only(tiny_emoji:
 def test_the_lower_half_can_be_redrawn(tiny_emoji: Path) -> None:
     """Codes of a picture given as the beginning stay, and SeedExact goes on as AR does."""
     pipe = cd.from_pretrained(tiny_emoji, dtype="float64")
-    tokens = pipe.model.encode([Image.new("RGB", (40, 40), "teal")])
+    tokens = pipe.model.encode([Image.new("RGB", (40, 40), "teal")], pipe.model.size)
     assert tokens.shape == (1, 16)
     upper = tokens[:, :8]
     ar = pipe("a heart", method=cd.AR(), given=upper, seed=1)
@@ -60,7 +60,7 @@ def test_transformers_loads_the_same_checkpoint(tiny_emoji: Path) -> None:
 
     plain = AutoModelForCausalLM.from_pretrained(tiny_emoji, dtype=torch.float64).eval()
     pipe = cd.from_pretrained(tiny_emoji, dtype="float64")
-    session = pipe.model.session(["a heart"], 1.0)
+    session = pipe.model.session(["a heart"], 1.0, pipe.model.size)
     ours = session.forward(session.last_token.unsqueeze(1), session.last_position.unsqueeze(1))
     with torch.no_grad():
         own = plain(torch.tensor([pipe.model.prompt_ids("a heart")])).logits[0, -1, :24]

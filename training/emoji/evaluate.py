@@ -50,7 +50,7 @@ def nats(model: EmojiModel, prompts: list[list[int]], codes: Tensor) -> Tensor:
 
 def entropy(model: EmojiModel, prompts: list[str]) -> float:
     """Mean entropy in nats of the target distribution along pictures sampled at temperature 1."""
-    session = model.session(prompts, 1.0)
+    session = model.session(prompts, 1.0, model.size)
     tokens = cd.decode(session, model.layout.length, layout=model.layout, seed=0).tokens
     fed = torch.cat([session.last_token.unsqueeze(1), tokens[:, :-1]], 1)
     logits = session.forward(fed, session.last_position.unsqueeze(1) + torch.arange(fed.shape[1]))

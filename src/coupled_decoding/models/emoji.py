@@ -18,17 +18,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
+from transformers import AutoModelForCausalLM
 
 from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.target import Sampling
-from coupled_decoding.models.backbone import Backbone
-from coupled_decoding.models.files import load_causal_lm, load_weights, naming, read_json, require_files
+from coupled_decoding.models.causal_lm import CausalLM
+from coupled_decoding.models.family import (
+    Card,
+    PictureModel,
+    Size,
+    checked_prompt,
+    only_size,
+    shorten,
+    to_images,
+    to_pixels,
+)
+from coupled_decoding.models.files import Placement, load_pretrained, load_weights, naming, read_json, require_files
 from coupled_decoding.models.session import TransformersSession
 from coupled_decoding.models.vq import DOWNSAMPLING, VQConfig, VQTokenizer
 
@@ -38,68 +48,73 @@ FILES = (
 )
 
 
-class EmojiModel:
+class EmojiModel(PictureModel):
     """A checkpoint folder of this family; see :class:`coupled_decoding.models.family.PictureModel`."""
 
-    def __init__(self, folder: Path, dtype: torch.dtype, device: torch.device) -> None:
+    card = Card(
+        name="emoji",
+        checkpoints="ships with this package",
+        files=", ".join(FILES),
+        size="64x64",
+        sampling=Sampling(),
+        guidance_scale=1.0,
+        verified="everything: trained and measured here",
+        not_verified="nothing",
+    )
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        return (folder / "picture_config.json").is_file()
+
+    def __init__(self, folder: Path, placement: Placement) -> None:
         require_files(folder, FILES)
-        self.dtype, self.device = dtype, device
+        self.dtype, self.device = placement.dtype, placement.device
         with naming(folder / "picture_config.json") as config:
             self.height, self.width = config["grid"]
             self.max_prompt: int = config["max_prompt"]
             self.guidance_scale: float = config["guidance_scale"]
             self.sampling = Sampling(**config["sampling"])
+        self.size = (self.width * DOWNSAMPLING, self.height * DOWNSAMPLING)
         with naming(folder / "vq/config.json") as config:
-            self.vq = VQTokenizer(VQConfig(**config)).to(device).eval()
+            self.vq = VQTokenizer(VQConfig(**config)).eval()
         load_weights(self.vq, folder / "vq/model.safetensors")
+        self.vq.to(self.device)
         self.layout = Layout.grid(self.height, self.width, self.vq.config.codes)
         read_json(folder / "tokenizer.json")  # the library's own error would not name the file
         self.text = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.unconditional: list[int] = self.text.encode("").ids
-        model = load_causal_lm(folder, dtype).to(device)
-        self.backbone = Backbone(model, output_codes=self.layout.codes)
+        model = load_pretrained(AutoModelForCausalLM, folder, placement)
+        self.backbone = CausalLM(model, output_codes=self.layout.codes)
+
+    def layout_of(self, size: Size) -> Layout:
+        only_size(self.card, self.size, size)
+        return self.layout
 
     def prompt_ids(self, prompt: str) -> list[int]:
         """Token ids of a prompt, marks included."""
-        if not prompt.strip():
-            raise ValueError("a prompt is empty: describe a picture, for example 'a red heart'")
-        ids: list[int] = self.text.encode(prompt).ids
+        ids: list[int] = self.text.encode(checked_prompt(prompt)).ids
         if len(ids) > self.max_prompt:
-            raise ValueError(f"the prompt {_shorten(prompt)!r} has {len(ids)} tokens: the model reads "
+            raise ValueError(f"the prompt {shorten(prompt)!r} has {len(ids)} tokens: the model reads "
                              f"{self.max_prompt}; make it shorter")
         return ids
 
-    def session(self, prompts: Sequence[str], guidance_scale: float) -> TransformersSession:
+    def session(self, prompts: Sequence[str], guidance_scale: float, size: Size) -> TransformersSession:
         """Read the prompts in; guided rows get an unconditional twin."""
         ids = [self.prompt_ids(prompt) for prompt in prompts]
         negative = None if guidance_scale == 1 else [self.unconditional] * len(ids)
         return TransformersSession(
-            self.backbone, ids, self.layout.length, negative_prompts=negative, guidance_scale=guidance_scale
+            self.backbone, ids, self.layout_of(size).length, negative_prompts=negative, guidance_scale=guidance_scale
         )
 
     @torch.no_grad()
-    def encode(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """Codes of pictures, scaled to the model's size over white: LongTensor ``[B, length]``."""
-        size = (self.width * DOWNSAMPLING, self.height * DOWNSAMPLING)
-        arrays = [np.asarray(_over_white(picture).resize(size, Image.Resampling.LANCZOS)) for picture in pictures]
-        pixels = torch.from_numpy(np.stack(arrays)).to(self.device).permute(0, 3, 1, 2).float() / 255
-        return self.vq.encode(pixels).flatten(1)
+    def encode(self, pictures: Sequence[Image.Image], size: Size) -> Tensor:
+        only_size(self.card, self.size, size)
+        return self.vq.encode(to_pixels(pictures, size, self.device)).flatten(1)
 
     @torch.no_grad()
-    def decode(self, tokens: Tensor) -> list[Image.Image]:
-        """RGB pictures of 4 pixels a code along each side."""
-        pixels = self.vq.decode(tokens.view(-1, self.height, self.width).to(self.device))
-        arrays = (pixels * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        return [Image.fromarray(array) for array in arrays]
-
-
-def _over_white(picture: Image.Image) -> Image.Image:
-    picture = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-
-
-def _shorten(text: str, most: int = 60) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+    def decode(self, tokens: Tensor, size: Size) -> list[Image.Image]:
+        only_size(self.card, self.size, size)
+        return to_images(self.vq.decode(tokens.view(-1, self.height, self.width).to(self.device)))
 
 
 def write_checkpoint(

@@ -1,10 +1,14 @@
-"""What a pipeline needs to know about a family of picture models."""
+"""What a pipeline needs to know about a family of picture models. One file a family says it."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -12,28 +16,101 @@ from torch import Tensor
 from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.session import Session
 from coupled_decoding.decoding.target import Sampling
+from coupled_decoding.models.files import Placement
+
+Size = tuple[int, int]
+"""Width and height of a picture in pixels."""
 
 
-class PictureModel(Protocol):
-    """A checkpoint that turns prompts into codes and codes into pictures. One file a family says how."""
+@dataclass(frozen=True)
+class Card:
+    """What there is to say about a family; ``scd models`` and the documentation print it."""
 
-    layout: Layout
-    """Of one picture's token stream."""
+    name: str
+    checkpoints: str
+    """Where its weights are published."""
+    files: str
+    """What a folder must hold."""
+    size: str
+    """Pictures it makes."""
     sampling: Sampling
-    """The family's published default."""
+    """Its published default."""
     guidance_scale: float
-    """The family's published default; 1 is none."""
+    """Its published default; 1 is none."""
+    verified: str
+    """What was compared with what."""
+    not_verified: str
+
+
+class PictureModel(ABC):
+    """A checkpoint that turns prompts into codes and codes into pictures."""
+
+    card: ClassVar[Card]
+    sampling: Sampling
+    """What is applied unless a call says otherwise."""
+    guidance_scale: float
+    """What is applied unless a call says otherwise; 1 is no guidance."""
     dtype: torch.dtype
     """In which the transformer computes."""
+    size: Size
+    """Of a picture, unless a call says otherwise."""
 
-    def session(self, prompts: Sequence[str], guidance_scale: float) -> Session:
+    @classmethod
+    @abstractmethod
+    def recognises(cls, folder: Path) -> bool:
+        """Whether a folder holds a checkpoint of this family, complete or not, judged by what it says of itself."""
+
+    @abstractmethod
+    def __init__(self, folder: Path, placement: Placement) -> None:
+        """Load a checkpoint. FileNotFoundError names missing files, ValueError damaged or unfitting ones."""
+
+    @abstractmethod
+    def layout_of(self, size: Size) -> Layout:
+        """Token stream of a picture. ValueError for a size that the family does not make."""
+
+    @abstractmethod
+    def session(self, prompts: Sequence[str], guidance_scale: float, size: Size) -> Session:
         """Read the prompts in, one row each. ValueError where one is empty or longer than the model reads."""
-        ...
 
-    def encode(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """Token streams of pictures, LongTensor ``[B, length]``: what ``given`` takes the beginning of."""
-        ...
+    @abstractmethod
+    def encode(self, pictures: Sequence[Image.Image], size: Size) -> Tensor:
+        """Token streams of pictures scaled to a size, LongTensor ``[B, length]``: what ``given`` takes a part of."""
 
-    def decode(self, tokens: Tensor) -> list[Image.Image]:
+    @abstractmethod
+    def decode(self, tokens: Tensor, size: Size) -> list[Image.Image]:
         """Pictures of token streams, LongTensor ``[B, length]``."""
-        ...
+
+
+def only_size(card: Card, own: Size, size: Size) -> None:
+    """ValueError where a family makes pictures of one size and another is asked for."""
+    if tuple(size) != own:
+        raise ValueError(f"size is {size[0]}x{size[1]}: {card.name} makes pictures of {own[0]}x{own[1]}")
+
+
+def to_pixels(pictures: Sequence[Image.Image], size: Size, device: torch.device) -> Tensor:
+    """Pictures over white, scaled to a size: float32 ``[B, 3, H, W]`` in [0, 1]."""
+    arrays = [np.asarray(_over_white(one).resize(size, Image.Resampling.LANCZOS)) for one in pictures]
+    return torch.from_numpy(np.stack(arrays)).to(device).permute(0, 3, 1, 2).float() / 255
+
+
+def to_images(pixels: Tensor) -> list[Image.Image]:
+    """RGB pictures of float ``[B, 3, H, W]``, cut to [0, 1]."""
+    arrays = (pixels.float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return [Image.fromarray(array) for array in arrays]
+
+
+def _over_white(picture: Image.Image) -> Image.Image:
+    picture = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+
+
+def checked_prompt(prompt: str) -> str:
+    """The prompt; ValueError if there is nothing in it."""
+    if not prompt.strip():
+        raise ValueError("a prompt is empty: describe a picture, for example 'a red heart'")
+    return prompt
+
+
+def shorten(text: str, most: int = 60) -> str:
+    """For error messages."""
+    return text if len(text) <= most else text[: most - 1] + "…"

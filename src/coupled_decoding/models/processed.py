@@ -89,7 +89,8 @@ class ProcessedSession(TransformersSession):
             self.raw = logits
         self.rows = which = torch.arange(len(tokens), device=tokens.device) if rows is None else rows
         index = positions - self.last_position[which].unsqueeze(1)  # generated index that each position decides
-        at = (self._prompt - 1 + index).clamp(max=self._past.shape[1] - 1)  # the last column is for what lies past the end
+        last = self._past.shape[1] - 1  # a column for whatever lies past the end
+        at = (self._prompt - 1 + index).clamp(max=last)
         self._past[which.unsqueeze(1), at] = tokens
         self.scores = logits
         for processor in self.processors:

@@ -22,7 +22,7 @@ from coupled_decoding.decoding.loop import decode
 from coupled_decoding.decoding.methods import SCD, Method
 from coupled_decoding.decoding.target import Sampling
 from coupled_decoding.decoding.trace import Step, Trace
-from coupled_decoding.models.backbone import Backbone
+from coupled_decoding.models.causal_lm import CausalLM
 from coupled_decoding.models.processed import ProcessedSession
 
 HANDLED = {
@@ -89,7 +89,7 @@ def generate_with(
         length = generation_config.max_length - input_ids.shape[1]
         processors, negative, scale = _guidance(logits_processor, prompts)
         session = ProcessedSession(
-            Backbone(model), prompts, input_ids, length, processors, negative_prompts=negative, guidance_scale=scale
+            CausalLM(model), prompts, input_ids, length, processors, negative_prompts=negative, guidance_scale=scale
         )
         ends = Ends(input_ids, stopping_criteria, session, generation_config, streamer)
         seeds = torch.randint(MAX_SEED, (len(input_ids),)).tolist() if seed is None else seed

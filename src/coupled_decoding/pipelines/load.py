@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from coupled_decoding.models.emoji import EmojiModel
+from coupled_decoding.models.families import FAMILIES
+from coupled_decoding.models.files import Placement
 from coupled_decoding.pipelines.pictures import PicturePipeline
 
 SHIPPED = ("emoji",)
@@ -16,7 +19,11 @@ SHIPPED = ("emoji",)
 
 
 def from_pretrained(
-    name: str | Path, *, dtype: torch.dtype | str | None = None, device: torch.device | str | None = None
+    name: str | Path,
+    *,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str | None = None,
+    device_map: str | Mapping[str, Any] | None = None,
 ) -> PicturePipeline:
     """Load a model: a shipped one (``"emoji"``), a local checkpoint folder, or an id on the Hugging Face hub.
 
@@ -25,15 +32,19 @@ def from_pretrained(
         dtype: precision of the transformer; float32 by default, in which a seed's promise holds. As a string too:
             ``"bfloat16"``.
         device: where it runs; the CPU by default.
+        device_map: spreads a large transformer over several devices, ``"auto"`` or a mapping as in transformers; needs
+            accelerate. What is small beside it stays on ``device``.
 
     Raises:
         FileNotFoundError: no such model, or a checkpoint that lacks files; the sentence names them.
         ValueError: files that are damaged or of no family that is known, or a precision or device that is not.
     """
     folder = _folder(str(name))
-    if not (folder / "picture_config.json").is_file():
-        raise ValueError(f"{folder} is no checkpoint of a known family: it has no picture_config.json")
-    model = EmojiModel(folder, _dtype(dtype), _device(device))
+    family = next((family for family in FAMILIES if family.recognises(folder)), None)
+    if family is None:
+        known = ", ".join(family.card.name for family in FAMILIES)
+        raise ValueError(f"{folder} is no checkpoint of a known family ({known}): `scd models` lists the files of each")
+    model = family(folder, Placement(_dtype(dtype), _device(device), device_map))
     return PicturePipeline(model, str(name) if name in SHIPPED else folder.name)
 
 

@@ -44,8 +44,8 @@ class PicturePipeline:
 
     @property
     def layout(self) -> Layout:
-        """Of one picture's token stream."""
-        return self.model.layout
+        """Of the token stream of a picture of the model's own size."""
+        return self.model.layout_of(self.model.size)
 
     @property
     def sampling(self) -> Sampling:
@@ -66,6 +66,7 @@ class PicturePipeline:
         guidance_scale: float | None = None,
         seed: int | Sequence[int] | None = None,
         images_per_prompt: int = 1,
+        size: tuple[int, int] | None = None,
         given: Tensor | Sequence[Tensor] | None = None,
         on_step: Callable[[Step], bool | None] | None = None,
     ) -> Pictures:
@@ -78,8 +79,10 @@ class PicturePipeline:
             guidance_scale: weight of the prompt, ``u + s * (c - u)``; the model's own by default.
             seed: an int gives picture i the seed ``seed + i``; see :func:`coupled_decoding.decode`.
             images_per_prompt: pictures of each prompt, which is read once for all of them.
+            size: width and height in pixels, where the family makes pictures of several sizes; the model's own by
+                default. Where the size is part of the token stream, what is drawn is conditioned on it.
             given: the first tokens of each picture, LongTensor ``[B, g]`` or one tensor a picture: decoding goes on
-                from there. ``pipe.model.encode(images)`` makes tokens of pictures.
+                from there. ``pipe.model.encode(images, size)`` makes tokens of pictures.
             on_step: progress; returning False stops.
 
         Raises:
@@ -95,18 +98,20 @@ class PicturePipeline:
             raise ValueError(f"guidance_scale is {scale}: give a number of at least 0 (1 is no guidance)")
         method, sampling = method or SCD(), sampling or self.sampling
         rows = [prompt for prompt in prompts for _ in range(images_per_prompt)]
+        size = size or self.model.size
+        layout = self.model.layout_of(size)
         decoded = decode(
-            self.model.session(rows, scale), self.layout.length, method=method, sampling=sampling, layout=self.layout,
+            self.model.session(rows, scale, size), layout.length, method=method, sampling=sampling, layout=layout,
             seed=seed, given=given, on_step=on_step,
         )
         finished = bool((decoded.tokens >= 0).all())
         common = {
             "model": self.name, "dtype": str(self.model.dtype).removeprefix("torch."), "guidance_scale": str(scale),
-            "method": method.name, **_words(method), **_words(sampling),
+            "size": f"{size[0]}x{size[1]}", "method": method.name, **_words(method), **_words(sampling),
             "noise": NOISE_VERSION, "software": f"coupled-decoding {version('coupled-decoding')}",
         }
         return Pictures(
-            images=self.model.decode(decoded.tokens) if finished else [],
+            images=self.model.decode(decoded.tokens, size) if finished else [],
             prompts=rows,
             seeds=decoded.seeds,
             tokens=decoded.tokens,
