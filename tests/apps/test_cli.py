@@ -26,6 +26,7 @@ from coupled_decoding.apps.folders import file_name
 from coupled_decoding.apps.progress import DecodingBar
 from coupled_decoding.apps.reports import sameness
 from coupled_decoding.decoding.guesses import GUESSES
+from coupled_decoding.models.families import FAMILIES
 
 TOKENS = 16
 """Of a picture of the tiny model."""
@@ -206,6 +207,9 @@ class TestBadInput:
         (["--coupling", "maximal", "--method", "sjd"], "--coupling maximal says nothing about --method sjd"),
         (["--window", 2, "--method", "ar"], "--window 2 says nothing"),
         (["--first-guess", "above", "--method", "ar"], "--first-guess above says nothing"),
+        (["--size", "64"], "--size 64: expected a width and a height in pixels, such as 768x512"),
+        (["--size", "0x64"], "--size 0x64"),
+        (["--size", "32x64"], "size is 32x64: emoji makes pictures of 16x16"),
         (["--nonsense"], "--nonsense"),
         ([""], "prompt 2 is empty"),
         ([" \n"], "prompt 2 is empty"),
@@ -220,6 +224,7 @@ class TestBadInput:
         (["a cat", "--window", 0], "--window"),
         (["a cat", "--top-p", 1.5], "--top-p"),
         (["a cat", "--first-guess", "foo"], "'foo' is not one of"),
+        (["a cat", "--size", "32x64"], "size is 32x64: emoji makes pictures of 16x16"),
         (["a cat", "-o", "compare.jpg"], "'compare.jpg' does not end in .png"),
         (["a long prompt" * 9, "-o", "new/one.png"], "tokens: the model reads"),
         ([""], "prompt 1 is empty"),
@@ -326,6 +331,21 @@ def test_help_shows_examples(arguments: list[str]) -> None:
     assert result.exit_code == 0
     verb = arguments[0] if len(arguments) == 2 else "generate"
     assert f'\n    scd {verb} "a red heart"' in result.stdout
+
+
+class TestModels:
+    def test_every_family_is_listed_with_its_defaults(self) -> None:
+        listed = CliRunner().invoke(app, ["models"]).stdout
+        documents = json.loads(CliRunner().invoke(app, ["models", "--json"]).stdout)
+        assert [one["name"] for one in documents] == [family.card.name for family in FAMILIES]
+        for one in documents:
+            assert one["name"] in listed
+            assert one["not_verified"] in listed
+        assert "temperature 1, guidance 5" in listed
+
+    def test_the_documentation_says_the_same(self) -> None:
+        tables = CliRunner().invoke(app, ["models", "--markdown"]).stdout
+        assert (Path(__file__).parents[2] / "docs/families.md").read_text().endswith("\n\n" + tables)
 
 
 class TestFileName:

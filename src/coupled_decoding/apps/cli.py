@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coupled_decoding.apps import options
+from coupled_decoding.apps import families, options
 from coupled_decoding.apps.errors import BadInput, Verbs, refusing
 from coupled_decoding.apps.folders import check_not_folders, file_name, prepared_folder
 from coupled_decoding.apps.progress import DecodingBar
@@ -74,10 +74,9 @@ def generate(
     top_k: options.TopK = None,
     top_p: options.TopP = None,
     pictures: options.Pictures = 1,
-    dtype: Annotated[options.DtypeName | None, typer.Option(
-        show_default="float32", help="Precision of the arithmetic; below float32 a seed's picture may vary.")] = None,
-    device: Annotated[str | None, typer.Option(
-        show_default="cpu", help="Where to compute: cpu, cuda, cuda:1, mps.")] = None,
+    size: options.Size = None,
+    dtype: options.Dtype = None,
+    device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
     """Draw pictures of prompts.
@@ -96,6 +95,7 @@ def generate(
       scd generate "a red heart" -o out/ --json | jq .files
     """
     options.check_prompts(prompts)
+    pixels = options.size_of(size)
     first_seed = options.seed_of(seed)
     rows = [prompt for prompt in prompts for _ in range(pictures)]
     files = [output / file_name(prompt, first_seed + row) for row, prompt in enumerate(rows)]
@@ -104,11 +104,13 @@ def generate(
     check_not_folders(written)
     chosen = options.method_of(method, window, coupling, first_guess)
     with prepared_folder(output):
-        pipe = _load(model, dtype.value if dtype else None, device)
+        pipe = _load(model, dtype, device)
         sampling = options.sampling_of(pipe.sampling, temperature, top_k, top_p)
-        with DecodingBar(chosen.name, len(rows) * pipe.layout.length) as bar, refusing(ValueError):
+        with refusing(ValueError):
+            length = pipe.model.layout_of(pixels or pipe.model.size).length
+        with DecodingBar(chosen.name, len(rows) * length) as bar, refusing(ValueError):
             out = pipe(prompts, method=chosen, sampling=sampling, guidance_scale=guidance, seed=first_seed,
-                       images_per_prompt=pictures, on_step=bar)
+                       images_per_prompt=pictures, size=pixels, on_step=bar)
         for image, file, metadata in zip(out.images, files, out.metadata, strict=True):
             _save(image, file, metadata)
         if sheet:
@@ -138,6 +140,9 @@ def compare(
     top_k: options.TopK = None,
     top_p: options.TopP = None,
     pictures: options.Pictures = 1,
+    size: options.Size = None,
+    dtype: options.Dtype = None,
+    device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
     """Draw the same prompts and seeds with every method, side by side.
@@ -156,19 +161,21 @@ def compare(
     if output.suffix.lower() != ".png":
         raise BadInput(f"{str(output)!r} does not end in .png: the comparison is a PNG file")
     check_not_folders([output])
+    pixels = options.size_of(size)
     first_seed = options.seed_of(seed)
     methods = options.every_method(window, first_guess)
     with prepared_folder(output.parent):
-        pipe = _load(model)
+        pipe = _load(model, dtype, device)
         sampling = options.sampling_of(pipe.sampling, temperature, top_k, top_p)
         draw = partial(pipe, prompts, sampling=sampling, guidance_scale=guidance, seed=first_seed,
-                       images_per_prompt=pictures)
+                       images_per_prompt=pictures, size=pixels)
         outs = []
         with refusing(ValueError):
+            length = pipe.model.layout_of(pixels or pipe.model.size).length
             for method in methods:  # one step of each, so that none of them pays for what happens only once
                 draw(method=method, on_step=lambda step: False)
             for method in methods:
-                with DecodingBar(f"{method.name:<11}", len(prompts) * pictures * pipe.layout.length) as bar:
+                with DecodingBar(f"{method.name:<11}", len(prompts) * pictures * length) as bar:
                     outs.append(draw(method=method, on_step=bar))
         measured = [measures(method, out) for method, out in zip(methods, outs, strict=True)]
         for one in measured:
@@ -191,11 +198,36 @@ def compare(
     typer.echo(output)
 
 
-def _load(model: str, dtype: str | None = None, device: str | None = None) -> PicturePipeline:
+@app.command()
+def models(
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables of docs/families.md.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """List the families of models that --model takes.
+
+    Where each is published, which files a folder must hold, its own defaults, and what was verified of our reading of
+    it. A folder says itself which family it is of.
+
+    \b
+    A local folder of Janus-Pro, in bfloat16 on a GPU:
+      scd generate "a red heart" --model Janus-Pro-1B/ --dtype bfloat16 --device cuda
+    """
+    found = families.cards()
+    if as_json:
+        typer.echo(json.dumps(families.as_documents(found), indent=2))
+    else:
+        typer.echo(families.as_markdown(found) if as_markdown else families.as_text(found))
+
+
+def _load(model: str, dtype: options.DtypeName | None, device: str | None) -> PicturePipeline:
     import coupled_decoding as cd
 
-    with refusing(ValueError, OSError):
-        return cd.from_pretrained(model, dtype=dtype, device=device)
+    where = {"device_map": "auto"} if device == "auto" else {"device": device}
+    with refusing(ValueError, OSError, ModuleNotFoundError):
+        pipe = cd.from_pretrained(model, dtype=dtype.value if dtype else None, **where)
+    if pipe.model.card.tokens_only:
+        raise BadInput(f"{model!r} gives no pictures here, {pipe.model.card.tokens_only}")
+    return pipe
 
 
 def _save(image: Image, file: Path, metadata: Mapping[str, str]) -> None:

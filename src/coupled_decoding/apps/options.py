@@ -92,6 +92,13 @@ TopP = Annotated[float | None, typer.Option(
     callback=_share, show_default="the model's",
     help="Draw from the likeliest tokens that hold this much of the probability, at most 1.")]
 Pictures = Annotated[int, typer.Option("-n", callback=_at_least(1), help="Pictures of each prompt.")]
+Size = Annotated[str | None, typer.Option(
+    metavar="WIDTHxHEIGHT", show_default="the model's",
+    help="Pixels of a picture, where the model makes several sizes.")]
+Dtype = Annotated[DtypeName | None, typer.Option(
+    show_default="float32", help="Precision of the arithmetic; below float32 a seed's picture may vary.")]
+Device = Annotated[str | None, typer.Option(
+    show_default="cpu", help="Where to compute: cpu, cuda, cuda:1, mps; auto spreads the model over all devices.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, nothing else.")]
 
 
@@ -102,6 +109,16 @@ def check_prompts(prompts: list[str]) -> None:
             raise BadInput(f"prompt {number} is empty: say in a few words what to draw")
         if any("\ud800" <= character <= "\udfff" for character in prompt):
             raise BadInput(f"prompt {number} is not text in the encoding of this terminal")
+
+
+def size_of(size: str | None) -> tuple[int, int] | None:
+    """Width and height of ``768x512``."""
+    if size is None:
+        return None
+    width, cross, height = size.lower().partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise BadInput(f"--size {size}: expected a width and a height in pixels, such as 768x512")
+    return int(width), int(height)
 
 
 def seed_of(seed: int | None) -> int:

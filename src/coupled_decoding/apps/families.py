@@ -1,0 +1,55 @@
+"""What ``scd models`` says of the families, as text, Markdown and JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coupled_decoding.models.family import Card
+
+
+def cards() -> list[Card]:
+    from coupled_decoding.models.families import FAMILIES
+
+    return [family.card for family in FAMILIES]
+
+
+def defaults(card: Card) -> str:
+    """Published sampling and guidance in a few words."""
+    sampling = card.sampling
+    words = [f"temperature {sampling.temperature:g}"]
+    words += [f"top-k {sampling.top_k}"] if sampling.top_k is not None else []
+    words += [f"top-p {sampling.top_p:g}"] if sampling.top_p is not None else []
+    return ", ".join([*words, f"guidance {card.guidance_scale:g}" if card.guidance_scale != 1 else "no guidance"])
+
+
+def as_text(found: Sequence[Card]) -> str:
+    """A paragraph a family."""
+    return "\n\n".join("\n".join([
+        card.name,
+        *(f"  {label:<13} {value}" for label, value in (
+            ("checkpoints", card.checkpoints), ("files", card.files), ("size", card.size), ("defaults", defaults(card)),
+            ("verified", card.verified), ("not verified", card.not_verified),
+        )),
+    ]) for card in found)
+
+
+def as_markdown(found: Sequence[Card]) -> str:
+    """A table of what was verified, and one of what each family needs."""
+    verified = [["family", "verified", "not verified"]]
+    verified += [[card.name, card.verified, card.not_verified] for card in found]
+    needs = [["family", "checkpoints", "files", "size", "defaults"]]
+    needs += [[card.name, card.checkpoints, card.files, card.size, defaults(card)] for card in found]
+    return f"{_table(verified)}\n\n{_table(needs)}"
+
+
+def _table(rows: list[list[str]]) -> str:
+    head, *rest = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([head, "|" + " --- |" * len(rows[0]), *rest])
+
+
+def as_documents(found: Sequence[Card]) -> list[dict[str, Any]]:
+    """For programs."""
+    return [dataclasses.asdict(card) for card in found]
