@@ -42,3 +42,18 @@ def test_a_query_sees_positions_up_to_its_own() -> None:
     mask = cache.aim(torch.tensor([[1, 2], [3, 4]]), None)
     assert mask.shape == (2, 1, 2, 5)
     assert mask.sum(-1).squeeze(1).tolist() == [[2, 3], [4, 5]]
+
+
+def test_padding_is_seen_only_by_itself_and_goes_with_its_rows() -> None:
+    cache = PositionCache(layers=1, rows=2, capacity=CAPACITY, device=torch.device("cpu"))
+    cache.first = torch.tensor([0, 2])
+    positions = torch.arange(4).expand(2, -1)
+    mask = cache.aim(positions, None)[:, 0]
+    assert torch.equal(mask[0], torch.ones(4, 4, dtype=torch.bool).tril())
+    assert mask[1].int().tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]
+    assert torch.equal(cache.aim(positions[:1], torch.tensor([1]))[0, 0], mask[1])
+    copies = PositionCache(layers=0, rows=3, capacity=CAPACITY, device=torch.device("cpu"))
+    cache.layers = []
+    copies.fill(cache, torch.tensor([1, 0, 1]))
+    assert copies.first is not None
+    assert copies.first.tolist() == [2, 0, 2]

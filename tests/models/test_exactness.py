@@ -39,8 +39,7 @@ def joint_law(model: CausalLM, prompt: list[int]) -> Tensor:
             out = model.model(input_ids=whole, use_cache=False).logits
         return out[:, len(start) - 1 : -1, FIRST : FIRST + CODES]
 
-    # the unconditional prompt ends in its own last token's place with the row's: both branches read the same new tokens
-    c, u = logits(prompt), logits([*NEGATIVE[:-1], prompt[-1]])
+    c, u = logits(prompt), logits(NEGATIVE)  # two prompts that end differently, then the same new tokens
     steps = (u + 1.5 * (c - u)).log_softmax(-1).gather(-1, streams.unsqueeze(-1) - FIRST).squeeze(-1)
     return steps.sum(1).exp().view([CODES] * LENGTH)
 

@@ -22,6 +22,9 @@ class Backbone:
         output_codes: LongTensor ``[C]``, increasing: the ids that the columns of the logits stand for; None: all.
     """
 
+    padding: int | None = None
+    """Id that fills prompts on the left, where a family gives all of them one length: it takes places, unseen."""
+
     def __init__(self, decoder: Any, vocab_size: int, output_codes: Tensor | None = None) -> None:
         self.decoder, self.vocab_size, self.output_codes = decoder, vocab_size, output_codes
         self.config = decoder.config.get_text_config()
@@ -32,16 +35,28 @@ class Backbone:
     def new_cache(self, rows: int, capacity: int) -> PositionCache:
         return PositionCache(self.config.num_hidden_layers, rows, capacity, self.device)
 
-    def hidden(self, tokens: Tensor, positions: Tensor, cache: PositionCache, rows: Tensor | None = None) -> Tensor:
-        """Last hidden states ``[R, T, hidden]`` of tokens ``[R, T]`` at their positions; writes the cache."""
+    def hidden(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        cache: PositionCache,
+        rows: Tensor | None = None,
+        places: Tensor | None = None,
+    ) -> Tensor:
+        """Last hidden states ``[R, T, hidden]`` of tokens ``[R, T]`` at their positions; writes the cache.
+
+        ``places`` is what the decoder takes as ``position_ids`` where tokens have places in a picture: LongTensor
+        ``[3, R, T]``, time, row and column; None: the positions.
+        """
         mask = cache.aim(positions, rows)
         if self.config._attn_implementation == "eager":  # adds its mask instead of selecting with it
             mask = torch.zeros(mask.shape, dtype=self.dtype, device=mask.device).masked_fill(
                 ~mask, torch.finfo(self.dtype).min
             )
+        places = positions if places is None else places
         if self.max_positions is not None:  # padding past the end must not leave a table of position embeddings
-            positions = positions.clamp(max=self.max_positions - 1)
-        return self.trunk(tokens, position_ids=positions, attention_mask=mask, past_key_values=cache, use_cache=True)
+            places = places.clamp(max=self.max_positions - 1)
+        return self.trunk(tokens, position_ids=places, attention_mask=mask, past_key_values=cache, use_cache=True)
 
     def trunk(self, tokens: Tensor, **kwargs: Any) -> Tensor:
         """The model without its output head: LongTensor ``[R, T]`` to ``[R, T, hidden]``."""

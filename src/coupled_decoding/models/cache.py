@@ -54,8 +54,10 @@ class PositionLayer(CacheLayerMixin):
             self.lazy_initialization(key_states, value_states)
             self.select(None, self.place.selected)
         place = self.place
-        self.keys[place.rows, place.slots] = key_states.transpose(1, 2)
-        self.values[place.rows, place.slots] = value_states.transpose(1, 2)
+        # layers may lie on several devices, each with its keys and values beside it
+        at = place.rows.to(self.keys.device), place.slots.to(self.keys.device)
+        self.keys[at] = key_states.transpose(1, 2)
+        self.values[at] = value_states.transpose(1, 2)
         return self.keys[:, : place.visible].transpose(1, 2), self.values[:, : place.visible].transpose(1, 2)
 
     def select(self, old: Tensor | None, new: Tensor | None) -> None:
@@ -89,13 +91,15 @@ class PositionCache(Cache):
         empty = torch.empty(0, 0, dtype=torch.long, device=device)
         self.place = Place(rows=empty, slots=empty, visible=0, selected=None)
         self.capacity = capacity
+        self.first: Tensor | None = None
+        """LongTensor ``[rows]``: slots before it are padding, each seen only by itself; None: no padding."""
         # one slot more, for tokens past the end: no query that counts can see it
         super().__init__(layers=[PositionLayer(self.place, rows, capacity + 1) for _ in range(layers)])
 
     def aim(self, positions: Tensor, rows: Tensor | None) -> Tensor:
         """Set where the next forward writes: positions LongTensor ``[R, T]`` of ``rows`` ``[R]`` (None: all).
 
-        Returns the mask ``[R, 1, T, visible]``, true where a query may look: at positions up to its own.
+        Returns the mask ``[R, 1, T, visible]``, true where a query may look: at positions up to its own, but padding.
         """
         if not _same(rows, self.place.selected):
             for layer in self.layers:
@@ -107,10 +111,16 @@ class PositionCache(Cache):
         on_cpu = positions.device.type == "cpu"
         self.place.visible = min(int(positions.max()) + 1, self.capacity) if on_cpu else self.capacity
         slots = torch.arange(self.place.visible, device=positions.device)
-        return slots <= positions[:, None, :, None]
+        own = positions[:, None, :, None]
+        mask = slots <= own
+        if self.first is None:
+            return mask
+        first = self.first if rows is None else self.first[rows]
+        return mask & ((slots >= first.view(-1, 1, 1, 1)) | (slots == own))
 
     def fill(self, other: PositionCache, source: Tensor) -> None:
-        """Begin with copies of another cache's rows, LongTensor ``source`` ``[rows]``."""
+        """Begin with copies of another cache's rows, LongTensor ``source`` ``[rows]``, and their padding."""
+        self.first = None if other.first is None else other.first[source]
         for mine, theirs in zip(self.layers, other.layers, strict=True):
             mine.fill(theirs, source)
 

@@ -40,6 +40,8 @@ class Card:
     verified: str
     """What was compared with what."""
     not_verified: str
+    tokens_only: str = ""
+    """Where its tokens are no pictures by themselves: the sentence that says what draws them. ``decode`` gives none."""
 
 
 class PictureModel(ABC):

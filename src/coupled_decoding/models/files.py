@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -43,7 +44,7 @@ def naming(path: Path) -> Iterator[dict[str, Any]]:
     config = read_json(path)
     try:
         yield config
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, StrictDataclassError) as error:
         raise ValueError(f"{path} does not say what is needed: {type(error).__name__} {error}") from error
 
 

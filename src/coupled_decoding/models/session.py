@@ -76,10 +76,13 @@ class TransformersSession:
         if longest == 0:
             return
         # padding on the right is stale by construction: it sits at positions that are written again
-        tokens = torch.tensor([[*sequence, *[0] * (longest - len(sequence))] for sequence in distinct])
+        padded = [[*sequence, *[0] * (longest - len(sequence))] for sequence in distinct]
+        tokens = torch.tensor(padded, device=self.backbone.device)
         positions = torch.arange(longest, device=self.backbone.device).expand(len(distinct), -1)
         once = self.backbone.new_cache(len(distinct), longest)
-        self.backbone.hidden(tokens.to(self.backbone.device), positions, once)
+        if self.backbone.padding is not None:
+            once.first = (tokens == self.backbone.padding).sum(1)
+        self.backbone.hidden(tokens, positions, once)
         number = {sequence: i for i, sequence in enumerate(distinct)}
         source = torch.tensor([number[sequence[:-1]] for sequence in sequences], device=self.backbone.device)
         self._cache.fill(once, source)

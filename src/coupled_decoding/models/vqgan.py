@@ -2,13 +2,13 @@
 
 Janus and LlamaGen publish one as "VQ-16", Chameleon (Lumina-mGPT 1.0, Anole) the original design; they differ in names,
 in widths, and in whether codebook entries are normalised. Weights are named here as in the original design; a family
-renames its own. All sizes are read off the weights.
+renames its own. All sizes are read off the weights. MoVQGAN's decoder normalises in a way of its own (``movqgan.py``).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -64,46 +64,51 @@ def _numbered(pattern: str, names: Iterable[str]) -> int:
     return 1 + max(int(found[1]) for name in names if (found := re.match(pattern + r"(\d+)\.", name)))
 
 
-def _norm(channels: int) -> nn.GroupNorm:
+Norm = Callable[[int], nn.Module]
+"""Makes the normalisation of so many channels. What blocks are given besides ``x`` goes to it."""
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(32, channels, eps=1e-6)
 
 
 class ResidualBlock(nn.Module):
-    def __init__(self, given: int, channels: int) -> None:
+    def __init__(self, given: int, channels: int, norm: Norm = group_norm) -> None:
         super().__init__()
-        self.norm1, self.conv1 = _norm(given), nn.Conv2d(given, channels, 3, padding=1)
-        self.norm2, self.conv2 = _norm(channels), nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm1, self.conv1 = norm(given), nn.Conv2d(given, channels, 3, padding=1)
+        self.norm2, self.conv2 = norm(channels), nn.Conv2d(channels, channels, 3, padding=1)
         if given != channels:
             self.nin_shortcut = nn.Conv2d(given, channels, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        changed = self.conv2(F.silu(self.norm2(self.conv1(F.silu(self.norm1(x))))))
+    def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
+        changed = self.conv1(F.silu(self.norm1(x, *condition)))
+        changed = self.conv2(F.silu(self.norm2(changed, *condition)))
         return (self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x) + changed
 
 
 class Attention(nn.Module):
     """Self-attention over all places, one head."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, norm: Norm = group_norm) -> None:
         super().__init__()
-        self.norm = _norm(channels)
+        self.norm = norm(channels)
         self.q, self.k, self.v, self.proj_out = (nn.Conv2d(channels, channels, 1) for _ in range(4))
 
-    def forward(self, x: Tensor) -> Tensor:
-        normed = self.norm(x)
+    def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
+        normed = self.norm(x, *condition)
         query, key, value = (part(normed).flatten(2).transpose(1, 2).unsqueeze(1) for part in (self.q, self.k, self.v))
         mixed = F.scaled_dot_product_attention(query, key, value)  # [B, 1, H * W, channels]
         return x + self.proj_out(mixed.squeeze(1).transpose(1, 2).reshape(x.shape))
 
 
 class Middle(nn.Module):
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, norm: Norm = group_norm) -> None:
         super().__init__()
-        self.block_1, self.attn_1 = ResidualBlock(channels, channels), Attention(channels)
-        self.block_2 = ResidualBlock(channels, channels)
+        self.block_1, self.attn_1 = ResidualBlock(channels, channels, norm), Attention(channels, norm)
+        self.block_2 = ResidualBlock(channels, channels, norm)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.block_2(self.attn_1(self.block_1(x)))
+    def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
+        return self.block_2(self.attn_1(self.block_1(x, *condition), *condition), *condition)
 
 
 class Resample(nn.Module):
@@ -124,16 +129,16 @@ class Level(nn.Module):
     upsample: nn.Module
     downsample: nn.Module
 
-    def __init__(self, given: int, channels: int, blocks: int, attention: bool) -> None:
+    def __init__(self, given: int, channels: int, blocks: int, attention: bool, norm: Norm = group_norm) -> None:
         super().__init__()
-        self.block = nn.ModuleList(ResidualBlock(channels if i else given, channels) for i in range(blocks))
-        self.attn = nn.ModuleList(Attention(channels) for _ in range(blocks if attention else 0))
+        self.block = nn.ModuleList(ResidualBlock(channels if i else given, channels, norm) for i in range(blocks))
+        self.attn = nn.ModuleList(Attention(channels, norm) for _ in range(blocks if attention else 0))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
         for i, block in enumerate(self.block):
-            x = block(x)
+            x = block(x, *condition)
             if len(self.attn):
-                x = self.attn[i](x)
+                x = self.attn[i](x, *condition)
         return x
 
 
@@ -149,7 +154,7 @@ class Encoder(nn.Module):
                 level.downsample = Resample(channels, down=True)
             self.down.append(level)
             given = channels
-        self.mid, self.norm_out = Middle(given), _norm(given)
+        self.mid, self.norm_out = Middle(given), group_norm(given)
         self.conv_out = nn.Conv2d(given, config.latent_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -161,28 +166,28 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    def __init__(self, config: VQGANConfig) -> None:
+    def __init__(self, config: VQGANConfig, norm: Norm = group_norm) -> None:
         super().__init__()
         given = config.channels[-1]
         self.conv_in = nn.Conv2d(config.latent_channels, given, 3, padding=1)
-        self.mid = Middle(given)
+        self.mid = Middle(given, norm)
         levels: list[Level] = []
         for i in reversed(range(len(config.channels))):
             channels = config.channels[i]
-            level = Level(given, channels, config.blocks + 1, i in config.attention)
+            level = Level(given, channels, config.blocks + 1, i in config.attention, norm)
             if i > 0:
                 level.upsample = Resample(channels, down=False)
             levels.insert(0, level)
             given = channels
         self.up = nn.ModuleList(levels)
-        self.norm_out, self.conv_out = _norm(given), nn.Conv2d(given, 3, 3, padding=1)
+        self.norm_out, self.conv_out = norm(given), nn.Conv2d(given, 3, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.mid(self.conv_in(x))
+    def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
+        x = self.mid(self.conv_in(x), *condition)
         for level in reversed(cast("list[Level]", self.up)):
-            x = level(x)
+            x = level(x, *condition)
             x = level.upsample(x) if hasattr(level, "upsample") else x
-        return self.conv_out(F.silu(self.norm_out(x)))
+        return self.conv_out(F.silu(self.norm_out(x, *condition)))
 
 
 class Quantizer(nn.Module):
@@ -223,15 +228,15 @@ class VQGAN(nn.Module):
 
 
 def load_vqgan(
-    tensors: Mapping[str, Tensor], path: Path, *, normalised: bool, device: torch.device
+    tensors: Mapping[str, Tensor], path: Path, *, normalised: bool, device: torch.device, kind: type[VQGAN] = VQGAN
 ) -> VQGAN:
     """A float32 VQGAN of weights under the names used here; ``path`` is named where they do not fit."""
     try:
         config = VQGANConfig.of(tensors, normalised)
     except (KeyError, ValueError) as error:
-        raise ValueError(f"{path} holds no VQGAN: {error} is missing") from error
+        raise ValueError(f"{path} holds no {kind.__name__}: {error} is missing") from error
     with torch.device("meta"):
-        module = VQGAN(config)
+        module = kind(config)
     load_weights(module, path, tensors=tensors, dtype=torch.float32)
     return module.to(device).eval()
 
