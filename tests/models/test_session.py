@@ -218,3 +218,8 @@ def test_bad_prompts_are_refused_with_one_sentence() -> None:
             TransformersSession(backbone, *arguments)
     with pytest.raises(ValueError, match="1 negative prompts for 2 prompts"):
         TransformersSession(backbone, [[1], [2]], 4, negative_prompts=[[1]])
+
+
+def test_codes_that_the_head_does_not_have_are_refused() -> None:
+    with pytest.raises(ValueError, match=f"code {VOCAB} is wanted, but the output head has ids 0 to {VOCAB - 1}"):
+        CausalLM(llama(), torch.arange(10, VOCAB + 1))

@@ -108,7 +108,7 @@ def generate(
         sampling = options.sampling_of(pipe.sampling, temperature, top_k, top_p)
         with refusing(ValueError):
             length = pipe.model.layout_of(pixels or pipe.model.size).length
-        with DecodingBar(chosen.name, len(rows) * length) as bar, refusing(ValueError):
+        with DecodingBar(chosen.name, len(rows) * length) as bar, refusing(ValueError, FileNotFoundError):
             out = pipe(prompts, method=chosen, sampling=sampling, guidance_scale=guidance, seed=first_seed,
                        images_per_prompt=pictures, size=pixels, on_step=bar)
         for image, file, metadata in zip(out.images, files, out.metadata, strict=True):
@@ -170,7 +170,7 @@ def compare(
         draw = partial(pipe, prompts, sampling=sampling, guidance_scale=guidance, seed=first_seed,
                        images_per_prompt=pictures, size=pixels)
         outs = []
-        with refusing(ValueError):
+        with refusing(ValueError, FileNotFoundError):
             length = pipe.model.layout_of(pixels or pipe.model.size).length
             for method in methods:  # one step of each, so that none of them pays for what happens only once
                 draw(method=method, on_step=lambda step: False)
@@ -221,9 +221,16 @@ def models(
 
 def _load(model: str, dtype: options.DtypeName | None, device: str | None) -> PicturePipeline:
     import coupled_decoding as cd
+    from coupled_decoding.models.video_family import VideoModel
+    from coupled_decoding.pipelines.load import recognised
 
     where = {"device_map": "auto"} if device == "auto" else {"device": device}
     with refusing(ValueError, OSError, ModuleNotFoundError):
+        _, family = recognised(model)
+        if issubclass(family, VideoModel):
+            raise BadInput(f"{model!r} is a video model ({family.card.name}), and this command draws pictures: use it "
+                           f"from Python, cd.from_pretrained({model!r}, allow_torchscript=True)(frames) goes on with a "
+                           "clip")
         pipe = cd.from_pretrained(model, dtype=dtype.value if dtype else None, **where)
     if pipe.model.card.tokens_only:
         raise BadInput(f"{model!r} gives no pictures here, {pipe.model.card.tokens_only}")

@@ -93,6 +93,16 @@ class Layout:
         inside = (index >= len(prefix) + stride) & (index < len(prefix) + stride * height) & (forced < 0)
         return cls(codes=ids, forced=forced, above=torch.where(inside, index - stride, -1))
 
+    @classmethod
+    def clip(cls, frames: int, height: int, width: int, codes: int | Tensor) -> Layout:
+        """``frames`` grids of codes after each other, each in raster order; an int n means the ids 0 .. n-1."""
+        if min(frames, height, width) < 1:
+            raise ValueError(f"a clip of {frames} x {height} x {width} codes: give at least 1 x 1 x 1")
+        ids = torch.arange(codes) if isinstance(codes, int) else codes
+        index = torch.arange(frames * height * width)
+        above = torch.where(index % (height * width) >= width, index - width, -1)
+        return cls(codes=ids, forced=torch.full_like(index, -1), above=above)
+
 
 @dataclass(frozen=True, eq=False)
 class BatchLayout:

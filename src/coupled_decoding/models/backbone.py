@@ -79,6 +79,9 @@ def rows_of_head(head: nn.Linear, codes: Tensor | None) -> tuple[Tensor, Tensor 
                          "legal codes are computed")
     if codes is None:
         return weight, bias
+    if int(codes[-1]) >= len(weight):
+        raise ValueError(f"code {int(codes[-1])} is wanted, but the output head has ids 0 to {len(weight) - 1}: "
+                         "tokenizer and weights are of different models")
     chosen = as_slice(codes.to(weight.device))
     return weight[chosen], None if bias is None else bias[chosen]
 

@@ -34,9 +34,10 @@ from coupled_decoding.models.backbone import Backbone, as_logits
 from coupled_decoding.models.family import Card, PictureModel, Size, only_size, to_images, to_pixels
 from coupled_decoding.models.files import Placement, load_weights, read_tensors, require_files
 from coupled_decoding.models.imagenet import CLASSES, class_id
-from coupled_decoding.models.llamagen_text import TextEncoder
+from coupled_decoding.models.llamagen_text import cleaned
 from coupled_decoding.models.llamagen_transformer import CaptionEmbedding, LlamaGenTransformer, rotary_angles
 from coupled_decoding.models.session import TransformersSession
+from coupled_decoding.models.t5 import T5
 from coupled_decoding.models.vqgan import load_vqgan, renamed_vq16
 
 VERIFIED = "logits, guidance and pixels against the official code at random weights; names and shapes of all weights"
@@ -220,7 +221,7 @@ class LlamaGenOfText(LlamaGenModel):
         self.embedding = cast(CaptionEmbedding, self.transformer.cls_embedding)
         self.nothing = self.embedding.uncond_embedding  # [places, features]
         self.places, self.features = self.nothing.shape
-        self.text = TextEncoder(folder / "t5", placement) if (folder / "t5").is_dir() else None
+        self.text = T5(folder / "t5", placement) if (folder / "t5").is_dir() else None
         if self.text is not None and self.text.width != self.features:
             raise ValueError(f"{folder / 't5'} gives features of width {self.text.width}, {self.kind}_*.pt reads "
                              f"{self.features}: it is another text encoder than flan-t5-xl")
@@ -229,7 +230,7 @@ class LlamaGenOfText(LlamaGenModel):
         if self.text is None:
             raise FileNotFoundError(f"the checkpoint {self.folder} lacks its text encoder: put google/flan-t5-xl into "
                                     "its subfolder t5, or give features to model.session_of_features")
-        read = {prompt: self.text.features(prompt, self.places) for prompt in dict.fromkeys(prompts)}
+        read = {prompt: self.text.features(cleaned(prompt), self.places) for prompt in dict.fromkeys(prompts)}
         return self.session_of_features([read[prompt] for prompt in prompts], guidance_scale, size)
 
     @torch.no_grad()

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PretrainedConfig
 
+from coupled_decoding.models.feed_forward import FeedForward
+
 HEAD_DIM, HEAD_DIM_AT_WIDTH = 64, {3200: 100, 4096: 128}
 ROTARY_BASE, EPS = 10000.0, 1e-5
 
@@ -60,16 +62,6 @@ class Attention(nn.Module):
         keys, values = cache.update(key, value, layer)
         mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
         return self.wo(mixed.transpose(1, 2).flatten(2))
-
-
-class FeedForward(nn.Module):
-    def __init__(self, width: int, inner: int) -> None:
-        super().__init__()
-        self.w1, self.w3 = nn.Linear(width, inner, bias=False), nn.Linear(width, inner, bias=False)
-        self.w2 = nn.Linear(inner, width, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.w2(F.silu(self.w1(x)) * self.w3(x))
 
 
 class Layer(nn.Module):

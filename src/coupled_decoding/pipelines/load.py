@@ -11,8 +11,11 @@ from typing import Any
 import torch
 
 from coupled_decoding.models.families import FAMILIES
+from coupled_decoding.models.family import PictureModel
 from coupled_decoding.models.files import Placement
+from coupled_decoding.models.video_family import VideoModel
 from coupled_decoding.pipelines.pictures import PicturePipeline
+from coupled_decoding.pipelines.video import VideoPipeline
 
 SHIPPED = ("emoji",)
 """Models that come with the package."""
@@ -24,8 +27,11 @@ def from_pretrained(
     dtype: torch.dtype | str | None = None,
     device: torch.device | str | None = None,
     device_map: str | Mapping[str, Any] | None = None,
-) -> PicturePipeline:
+    allow_torchscript: bool = False,
+) -> Any:
     """Load a model: a shipped one (``"emoji"``), a local checkpoint folder, or an id on the Hugging Face hub.
+
+    Returns the pipeline of its family: a :class:`PicturePipeline`, or a :class:`VideoPipeline` where it makes clips.
 
     Args:
         name: which model. A local folder goes before a hub id of the same name.
@@ -34,18 +40,27 @@ def from_pretrained(
         device: where it runs; the CPU by default.
         device_map: spreads a large transformer over several devices, ``"auto"`` or a mapping as in transformers; needs
             accelerate. What is small beside it stays on ``device``.
+        allow_torchscript: load TorchScript files too, where a family publishes its tokenizer in this form only: they
+            are programs and run with your rights, so allow only those you trust. No other code of a checkpoint is run.
 
     Raises:
         FileNotFoundError: no such model, or a checkpoint that lacks files; the sentence names them.
         ValueError: files that are damaged or of no family that is known, or a precision or device that is not.
     """
+    folder, family = recognised(name)
+    model = family(folder, Placement(_dtype(dtype), _device(device), device_map, allow_torchscript))
+    title = folder.name if Path(name).is_dir() else str(name)
+    return VideoPipeline(model, title) if isinstance(model, VideoModel) else PicturePipeline(model, title)
+
+
+def recognised(name: str | Path) -> tuple[Path, type[PictureModel] | type[VideoModel]]:
+    """The folder and the family of a model, which is not loaded; errors as of :func:`from_pretrained`."""
     folder = _folder(str(name))
     family = next((family for family in FAMILIES if family.recognises(folder)), None)
     if family is None:
         known = ", ".join(family.card.name for family in FAMILIES)
         raise ValueError(f"{folder} is no checkpoint of a known family ({known}): `scd models` lists the files of each")
-    model = family(folder, Placement(_dtype(dtype), _device(device), device_map))
-    return PicturePipeline(model, str(name) if name in SHIPPED else folder.name)
+    return folder, family
 
 
 def _folder(name: str) -> Path:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 
 from PIL import Image
 from torch import Tensor
@@ -13,10 +12,10 @@ from torch import Tensor
 from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.loop import decode
 from coupled_decoding.decoding.methods import SCD, Method
-from coupled_decoding.decoding.noise import NOISE_VERSION
 from coupled_decoding.decoding.target import Sampling
 from coupled_decoding.decoding.trace import Step, Trace
 from coupled_decoding.models.family import PictureModel
+from coupled_decoding.pipelines.metadata import recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +23,7 @@ class Pictures:
     """What a pipeline returns: one entry a picture, all pictures of the first prompt first."""
 
     images: list[Image.Image]
-    """Empty where ``on_step`` stopped the decode."""
+    """Empty where ``on_step`` stopped the decode, or the family's tokens are no pictures by themselves."""
     prompts: list[str]
     seeds: list[int]
     tokens: Tensor
@@ -106,9 +105,8 @@ class PicturePipeline:
         )
         finished = bool((decoded.tokens >= 0).all())
         common = {
-            "model": self.name, "dtype": str(self.model.dtype).removeprefix("torch."), "guidance_scale": str(scale),
-            "size": f"{size[0]}x{size[1]}", "method": method.name, **_words(method), **_words(sampling),
-            "noise": NOISE_VERSION, "software": f"coupled-decoding {version('coupled-decoding')}",
+            **recipe(self.name, self.model.dtype, method, sampling), "guidance_scale": str(scale),
+            "size": f"{size[0]}x{size[1]}",
         }
         return Pictures(
             images=self.model.decode(decoded.tokens, size) if finished else [],
@@ -119,7 +117,3 @@ class PicturePipeline:
             metadata=[{"prompt": p, "seed": str(s), **common} for p, s in zip(rows, decoded.seeds, strict=True)],
             cancelled=not finished,
         )
-
-
-def _words(options: Method | Sampling) -> dict[str, str]:
-    return {key: str(value) for key, value in asdict(options).items() if value is not None}
