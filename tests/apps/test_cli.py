@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -27,6 +28,7 @@ from coupled_decoding.apps.progress import DecodingBar
 from coupled_decoding.apps.reports import sameness
 from coupled_decoding.decoding.guesses import GUESSES
 from coupled_decoding.models.families import FAMILIES
+from tests.models.families.test_janus import write_original
 
 TOKENS = 16
 """Of a picture of the tiny model."""
@@ -245,6 +247,19 @@ class TestBadInput:
         shutil.copytree(tiny_emoji, damaged)
         (damaged / file).write_bytes((damaged / file).read_bytes()[:-20])
         scd("generate", "a cat", model=damaged, bad=True)
+        assert names(here) == set()
+
+    @pytest.mark.parametrize(("damage", "said"), [
+        (lambda folder: (folder / "pytorch_model-00002-of-00003.bin").unlink(), "lacks pytorch_model-00002-of-00003"),
+        (lambda folder: torch.save({"x": Path("/")}, folder / "pytorch_model-00001-of-00003.bin"), "would run code"),
+        (lambda folder: (folder / "config.json").write_text('{"model_type": "llama"}'), "no checkpoint of a known"),
+    ])
+    def test_damaged_model_of_another_family(self, scd: Any, here: Path, tmp_path_factory: Any, damage: Any,
+                                             said: str) -> None:
+        folder = tmp_path_factory.mktemp("damaged") / "janus"
+        write_original(folder, shards=3)
+        damage(folder)
+        assert said in scd("generate", "a cat", model=folder, bad=True).stderr
         assert names(here) == set()
 
     @pytest.mark.parametrize("folder", ["taken", "taken/deeper", "x" * 300])

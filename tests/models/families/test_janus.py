@@ -162,6 +162,13 @@ def test_names_and_shapes_are_the_official_ones(size: str) -> None:
         assert shapes(PictureParts(parts)) == shapes(parts)
 
 
+@pytest.mark.parametrize("device_map", ["auto", {"": "cpu"}], ids=str)
+def test_a_device_map_changes_no_token(folder: Path, device_map: Any) -> None:
+    whole = cd.from_pretrained(folder)("a cat", seed=1)
+    spread = cd.from_pretrained(folder, device_map=device_map)("a cat", seed=1)
+    assert torch.equal(spread.tokens, whole.tokens)
+
+
 def test_another_size_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="size is 32x16: janus-pro makes pictures of 16x16"):
         cd.from_pretrained(folder)("a cat", size=(32, 16))
