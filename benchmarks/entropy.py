@@ -12,23 +12,13 @@ import argparse
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 import coupled_decoding as cd
 from benchmarks.prompts import prompts
-from coupled_decoding.pipelines.pictures import PicturePipeline
+from coupled_decoding.evaluation.entropy import mean_entropy
 
 OUT = Path("docs/figures")
-
-
-@torch.no_grad()
-def entropies(pipe: PicturePipeline, texts: list[str], tokens: Tensor) -> Tensor:
-    """Mean nats of the target distributions along each picture, ``[B]``, at temperature 1 without guidance."""
-    session = pipe.model.session(texts, 1.0, pipe.model.size)
-    fed = torch.cat([session.last_token.unsqueeze(1), tokens[:, :-1]], 1)
-    logits = session.forward(fed, session.last_position.unsqueeze(1) + torch.arange(fed.shape[1]))
-    return torch.distributions.Categorical(logits=logits).entropy().mean(1)
 
 
 def main() -> None:
@@ -50,7 +40,7 @@ def main() -> None:
         for i in range(0, len(texts), args.batch):
             some = texts[i : i + args.batch]
             out = pipe(some, method=method, seed=i)
-            nats.append(entropies(pipe, some, out.tokens))
+            nats.append(mean_entropy(pipe.model.session(some, 1.0, pipe.model.size), out.tokens))
             nfe.append(out.trace.nfe.double())
         order = torch.cat(nats).argsort()
         quarters = [(torch.cat(nats)[part].mean(), torch.cat(nfe)[part].mean()) for part in order.chunk(4)]

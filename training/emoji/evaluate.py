@@ -25,6 +25,7 @@ from torch import Tensor
 
 import coupled_decoding as cd
 from benchmarks.prompts import PATH as PROMPTS
+from coupled_decoding.evaluation.entropy import mean_entropy
 from coupled_decoding.models.emoji import EmojiModel
 from training.emoji.captions import draw_caption
 from training.emoji.tokenizer import CHECKPOINT as TOKENIZER_CHECKPOINT
@@ -52,9 +53,7 @@ def entropy(model: EmojiModel, prompts: list[str]) -> float:
     """Mean entropy in nats of the target distribution along pictures sampled at temperature 1."""
     session = model.session(prompts, 1.0, model.size)
     tokens = cd.decode(session, model.layout.length, layout=model.layout, seed=0).tokens
-    fed = torch.cat([session.last_token.unsqueeze(1), tokens[:, :-1]], 1)
-    logits = session.forward(fed, session.last_position.unsqueeze(1) + torch.arange(fed.shape[1]))
-    return float(torch.distributions.Categorical(logits=logits).entropy().mean())
+    return float(mean_entropy(session, tokens).mean())
 
 
 def grid(pictures: list[Image.Image], columns: int, scale: int = 2) -> Image.Image:
