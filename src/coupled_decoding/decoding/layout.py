@@ -57,6 +57,17 @@ class Layout:
     def length(self) -> int:
         return len(self.forced)
 
+    def drawn_of(self, tokens: Tensor) -> Tensor:
+        """Of token streams ``[B, length]`` what is drawn, in order: LongTensor ``[B, n]``."""
+        return tokens[:, (self.forced < 0).to(tokens.device)]
+
+    def stream_of(self, drawn: Tensor) -> Tensor:
+        """Token streams ``[B, length]`` of what is drawn, LongTensor ``[B, n]``, with the forced tokens between it."""
+        forced = self.forced.to(drawn.device)
+        tokens = forced.repeat(len(drawn), 1)
+        tokens[:, forced < 0] = drawn
+        return tokens
+
     @classmethod
     def free(cls, length: int, codes: int | Tensor) -> Layout:
         """Any of the codes anywhere, and no neighbours. An int n means the ids 0 .. n-1."""

@@ -174,11 +174,9 @@ class ChameleonPictures(PictureModel):
     def encode(self, pictures: Sequence[Image.Image], size: Size) -> Tensor:
         layout = self.layout_of(size)
         codes = self.vq.encode(2 * to_pixels(pictures, size, self.device) - 1).flatten(1).cpu()
-        streams = layout.forced.repeat(len(pictures), 1)
-        streams[:, layout.forced < 0] = self.text.of_code[codes]
-        return streams.to(self.device)
+        return layout.stream_of(self.text.of_code[codes]).to(self.device)
 
     def decode(self, tokens: Tensor, size: Size) -> list[Image.Image]:
-        drawn = tokens.to(self.device)[:, (self.layout_of(size).forced < 0).to(self.device)]
+        drawn = self.layout_of(size).drawn_of(tokens.to(self.device))
         width, height = (side // self.vq.config.downsampling for side in size)
         return to_images(self.vq.decode(self.text.codes_of(drawn).view(-1, height, width)) / 2 + 0.5)

@@ -37,9 +37,9 @@ from coupled_decoding.models.family import Card, PictureModel, Size, checked_pro
 from coupled_decoding.models.files import (
     Placement,
     load_pretrained,
+    model_type,
     naming,
     read_folder,
-    read_json,
     require_files,
     under,
 )
@@ -92,13 +92,11 @@ class Emu3Model(PictureModel):
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
-        config = folder / "config.json"
-        return config.is_file() and read_json(config).get("model_type") in ("emu3", "Emu3")
+        return model_type(folder) in ("emu3", "Emu3")
 
     def __init__(self, folder: Path, placement: Placement) -> None:
         require_files(folder, ["config.json"])
-        ported = read_json(folder / "config.json")["model_type"] == "emu3"
-        checkpoint = read_port(folder) if ported else read_original(folder)
+        checkpoint = read_port(folder) if model_type(folder) == "emu3" else read_original(folder)
         self.dtype, self.device, self.text = placement.dtype, placement.device, checkpoint.text
         self.vq = load_pretrained(
             Emu3VQVAE, checkpoint.vision_folder, Placement(torch.float32, self.device), config=checkpoint.vision,
@@ -145,13 +143,11 @@ class Emu3Model(PictureModel):
         # one at a time, here and below: what a picture is made of inside the tokenizer takes gigabytes
         codes = [self.vq.encode(2 * to_pixels([one], size, self.device) - 1, [size[::-1]]).image_tokens[0].cpu()
                  for one in pictures]
-        tokens = layout.forced.repeat(len(codes), 1)
-        tokens[:, layout.forced < 0] = self.id_of_code[torch.stack(codes).flatten(1)]
-        return tokens
+        return layout.stream_of(self.id_of_code[torch.stack(codes).flatten(1)])
 
     @torch.no_grad()
     def decode(self, tokens: Tensor, size: Size) -> list[Image.Image]:
-        drawn = tokens.cpu()[:, self.layout_of(size).forced < 0]
+        drawn = self.layout_of(size).drawn_of(tokens.cpu())
         codes = self.code_of_id[torch.searchsorted(self.ids, drawn)].view(-1, *self.grid(size)).to(self.device)
         return [image for one in codes.split(1) for image in to_images(self.vq.decode(one) / 2 + 0.5)]
 

@@ -38,6 +38,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def model_type(folder: Path) -> str | None:
+    """What a folder's ``config.json`` says that it holds; None where there is none or it does not say."""
+    config = folder / "config.json"
+    return read_json(config).get("model_type") if config.is_file() else None
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[dict[str, Any]]:
     """The object in a JSON file; ValueError that names the file where the block finds that it does not fit."""
@@ -131,10 +137,7 @@ def read_folder(folder: Path) -> dict[str, Tensor]:
     for name in ("model.safetensors", "pytorch_model.bin"):
         index = folder / f"{name}.index.json"
         if index.is_file():
-            with naming(index) as content:
-                shards = sorted(set(content["weight_map"].values()))
-            require_files(folder, shards)
-            return {key: tensor for shard in shards for key, tensor in read_tensors(folder / shard).items()}
+            return {key: tensor for shard in _shards(index) for key, tensor in read_tensors(shard).items()}
         if (folder / name).is_file():
             return read_tensors(folder / name)
     raise FileNotFoundError(f"the checkpoint {folder} lacks its weights: model.safetensors or pytorch_model.bin, or "
@@ -188,12 +191,18 @@ def load_pretrained(
     return model.eval() if placement.device_map is not None else model.eval().to(placement.device)
 
 
+def _shards(index: Path) -> list[Path]:
+    """The files that an index lists. FileNotFoundError names those that are missing."""
+    with naming(index) as content:
+        names = sorted(set(content["weight_map"].values()))
+    require_files(index.parent, names)
+    return [index.parent / name for name in names]
+
+
 def _require_shards(folder: Path) -> None:
     """FileNotFoundError that names the shards an index lists and the folder lacks."""
     for index in (*folder.glob("*.safetensors.index.json"), *folder.glob("*.bin.index.json")):
-        with naming(index) as content:
-            names = sorted(set(content["weight_map"].values()))
-        require_files(folder, names)
+        _shards(index)
 
 
 def require_extra(package: str, extra: str, purpose: str) -> None:

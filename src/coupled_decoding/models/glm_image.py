@@ -44,6 +44,7 @@ from coupled_decoding.models.family import Card, PictureModel, Size, checked_pro
 from coupled_decoding.models.files import (
     Placement,
     load_pretrained,
+    model_type,
     naming,
     read_folder,
     read_json,
@@ -167,10 +168,10 @@ class GlmImageModel(PictureModel):
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
-        index, config = folder / "model_index.json", _part_of(folder) / "config.json"
+        index = folder / "model_index.json"
         if index.is_file() and read_json(index).get("_class_name") == "GlmImagePipeline":
             return True
-        return config.is_file() and read_json(config).get("model_type") == "glm_image"
+        return model_type(_part_of(folder)) == "glm_image"
 
     def __init__(self, folder: Path, placement: Placement) -> None:
         part = _part_of(folder)

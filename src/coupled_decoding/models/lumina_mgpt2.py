@@ -114,14 +114,12 @@ class LuminaMGPT2Model(PictureModel):
         )
 
     def encode(self, pictures: Sequence[Image.Image], size: Size) -> Tensor:
-        forced = self.layout_of(size).forced.to(self.device)
-        tokens = forced.repeat(len(pictures), 1)
+        layout = self.layout_of(size)
         codes = self.vq.encode(2 * to_pixels(pictures, size, self.device) - 1)
-        tokens[:, forced < 0] = FIRST_CODE + codes.flatten(1)
-        return tokens
+        return layout.stream_of(FIRST_CODE + codes.flatten(1))
 
     def decode(self, tokens: Tensor, size: Size) -> list[Image.Image]:
-        codes = tokens[:, (self.layout_of(size).forced < 0).to(tokens.device)] - FIRST_CODE
+        codes = self.layout_of(size).drawn_of(tokens) - FIRST_CODE
         grids = codes.view(-1, 1, *self.grid(size)).to(self.device)
         # one at a time: at 768x768 a layer's values take 600 MB a picture
         return [image for grid in grids for image in to_images(self.vq.decode(grid) / 2 + 0.5)]
