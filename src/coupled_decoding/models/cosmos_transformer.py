@@ -13,9 +13,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PretrainedConfig
 
-from coupled_decoding.models.feed_forward import FeedForward
+from coupled_decoding.models.llama_parts import FeedForward, Transformer, layers_in
 
 ROTARY_BASE, SINUSOID_BASE, EPS = 500000.0, 10000.0, 1e-5
 STRETCH, SLOW, FAST = 2, 1, 4
@@ -75,7 +74,7 @@ class Layer(nn.Module):
         return x + self.feed_forward(self.ffn_norm(x))
 
 
-class CosmosTransformer(nn.Module):
+class CosmosTransformer(Transformer):
     """Modules for weights under the published names; KeyError or ValueError where some are missing or do not fit."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
@@ -83,7 +82,7 @@ class CosmosTransformer(nn.Module):
         tokens, self.width = tensors["tok_embeddings.weight"].shape
         self.codes = len(tensors["output.weight"])
         inner = len(tensors["layers.0.feed_forward.w1.weight"])
-        depth = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers."))
+        depth = layers_in(tensors)
         self.head_dim = len(tensors["layers.0.attention.q_norm.weight"])
         heads, groups = (len(tensors[f"layers.0.attention.{part}.weight"]) // self.head_dim for part in ("wq", "wk"))
         read = tensors.get("layers.0.cross_attention.wk.weight")
@@ -95,15 +94,6 @@ class CosmosTransformer(nn.Module):
         )
         self.norm = nn.RMSNorm(self.width, EPS)
         self.output = nn.Linear(self.width, self.codes, bias=False)
-        self.config = PretrainedConfig(num_hidden_layers=depth, attn_implementation="sdpa")  # what a backbone asks
-
-    @property
-    def device(self) -> torch.device:
-        return self.output.weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.output.weight.dtype
 
     def read_texts(self, features: Tensor) -> list[KeysAndValues]:
         """What each layer looks at of texts ``[N, S, text_width]``: keys and values ``[N, groups, S, head_dim]``."""

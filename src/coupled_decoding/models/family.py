@@ -1,4 +1,4 @@
-"""What a pipeline needs to know about a family of picture models. One file a family says it."""
+"""What a pipeline needs to know about a family of models, of pictures above all. One file a family says it."""
 
 from __future__ import annotations
 
@@ -44,18 +44,16 @@ class Card:
     """Where its tokens are no pictures by themselves: the sentence that says what draws them. ``decode`` gives none."""
 
 
-class PictureModel(ABC):
-    """A checkpoint that turns prompts into codes and codes into pictures."""
+class Model(ABC):
+    """A checkpoint of any family."""
 
     card: ClassVar[Card]
     sampling: Sampling
     """What is applied unless a call says otherwise."""
-    guidance_scale: float
-    """What is applied unless a call says otherwise; 1 is no guidance."""
     dtype: torch.dtype
     """In which the transformer computes."""
     size: Size
-    """Of a picture, unless a call says otherwise."""
+    """Of a picture or a frame, unless a call says otherwise."""
 
     @classmethod
     @abstractmethod
@@ -65,6 +63,13 @@ class PictureModel(ABC):
     @abstractmethod
     def __init__(self, folder: Path, placement: Placement) -> None:
         """Load a checkpoint. FileNotFoundError names missing files, ValueError damaged or unfitting ones."""
+
+
+class PictureModel(Model):
+    """A checkpoint that turns prompts into codes and codes into pictures."""
+
+    guidance_scale: float
+    """What is applied unless a call says otherwise; 1 is no guidance."""
 
     @abstractmethod
     def layout_of(self, size: Size) -> Layout:

@@ -22,18 +22,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaModel
 
 from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.target import Sampling
 from coupled_decoding.models.backbone import Backbone, as_logits
-from coupled_decoding.models.family import Card, PictureModel, Size, checked_prompt, only_size, to_images, to_pixels
+from coupled_decoding.models.family import Card, Size, checked_prompt
 from coupled_decoding.models.files import (
     Placement,
     load_pretrained,
     load_weights,
+    model_type,
     naming,
     read_folder,
     read_json,
@@ -41,6 +41,7 @@ from coupled_decoding.models.files import (
     under,
 )
 from coupled_decoding.models.session import TransformersSession
+from coupled_decoding.models.square import SquarePictures
 from coupled_decoding.models.text import Text
 from coupled_decoding.models.vqgan import load_vqgan, renamed_vq16
 
@@ -95,7 +96,7 @@ class JanusBackbone(Backbone):
         return as_logits(self.parts.logits(hidden.to(self.code_embeddings.device)))
 
 
-class JanusModel(PictureModel):
+class JanusModel(SquarePictures):
     """A checkpoint folder of this family; see :class:`coupled_decoding.models.family.PictureModel`."""
 
     card = Card(
@@ -113,8 +114,7 @@ class JanusModel(PictureModel):
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
-        config = folder / "config.json"
-        return config.is_file() and read_json(config).get("model_type") in ("janus", "multi_modality")
+        return model_type(folder) in ("janus", "multi_modality")
 
     def __init__(self, folder: Path, placement: Placement) -> None:
         require_files(folder, ["config.json", "tokenizer.json"])
@@ -151,10 +151,6 @@ class JanusModel(PictureModel):
         load_weights(parts, folder, tensors=own, dtype=self.dtype)
         return parts
 
-    def layout_of(self, size: Size) -> Layout:
-        only_size(self.card, self.size, size)
-        return self.layout
-
     def prompt_ids(self, prompt: str) -> list[int]:
         """Ids of this module (codes first, then text) of a prompt within its template."""
         ids = [self.text.id_of(BOS), *self.text.ids(TEMPLATE.format(prompt=checked_prompt(prompt).strip()))]
@@ -168,14 +164,6 @@ class JanusModel(PictureModel):
             self.backbone, ids, self.layout_of(size).length,
             negative_prompts=None if guidance_scale == 1 else negative, guidance_scale=guidance_scale,
         )
-
-    def encode(self, pictures: Sequence[Image.Image], size: Size) -> Tensor:
-        only_size(self.card, self.size, size)
-        return self.vq.encode(2 * to_pixels(pictures, size, self.device) - 1).flatten(1)
-
-    def decode(self, tokens: Tensor, size: Size) -> list[Image.Image]:
-        only_size(self.card, self.size, size)
-        return to_images(self.vq.decode(tokens.view(-1, self.side, self.side).to(self.device)) / 2 + 0.5)
 
 
 def renamed_port(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -19,24 +19,23 @@ hub repositories hold several transformers: a folder must hold one.
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.target import Sampling
 from coupled_decoding.models.backbone import Backbone, as_logits
-from coupled_decoding.models.family import Card, PictureModel, Size, only_size, to_images, to_pixels
+from coupled_decoding.models.family import Card, Size
 from coupled_decoding.models.files import Placement, load_weights, read_tensors, require_files
 from coupled_decoding.models.imagenet import CLASSES, class_id
 from coupled_decoding.models.llamagen_text import cleaned
 from coupled_decoding.models.llamagen_transformer import CaptionEmbedding, LlamaGenTransformer, rotary_angles
 from coupled_decoding.models.session import TransformersSession
+from coupled_decoding.models.square import SquarePictures
 from coupled_decoding.models.t5 import T5
 from coupled_decoding.models.vqgan import load_vqgan, renamed_vq16
 
@@ -73,7 +72,7 @@ class LlamaGenBackbone(Backbone):
         return as_logits(self.decoder.output(hidden))
 
 
-class LlamaGenModel(PictureModel):
+class LlamaGenModel(SquarePictures):
     """What both kinds have in common; see :class:`coupled_decoding.models.family.PictureModel`."""
 
     kind: ClassVar[str]
@@ -148,21 +147,6 @@ class LlamaGenModel(PictureModel):
         """For prompts of ``places`` tokens, whose ids after the codes are the rows of ``conditions``."""
         angles = rotary_angles(places, self.side, self.transformer.head_dim, self.dtype).to(self.device)
         return LlamaGenBackbone(self.transformer, conditions, angles, padding)
-
-    def layout_of(self, size: Size) -> Layout:
-        only_size(self.card, self.size, size)
-        return self.layout
-
-    @abstractmethod
-    def session(self, prompts: Sequence[str], guidance_scale: float, size: Size) -> TransformersSession: ...
-
-    def encode(self, pictures: Sequence[Image.Image], size: Size) -> Tensor:
-        only_size(self.card, self.size, size)
-        return self.vq.encode(2 * to_pixels(pictures, size, self.device) - 1).flatten(1)
-
-    def decode(self, tokens: Tensor, size: Size) -> list[Image.Image]:
-        only_size(self.card, self.size, size)
-        return to_images(self.vq.decode(tokens.view(-1, self.side, self.side).to(self.device)) / 2 + 0.5)
 
 
 class LlamaGenOfClasses(LlamaGenModel):

@@ -12,9 +12,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PretrainedConfig
 
-from coupled_decoding.models.feed_forward import FeedForward
+from coupled_decoding.models.llama_parts import FeedForward, Transformer, layers_in
 
 HEAD_DIM, HEAD_DIM_AT_WIDTH = 64, {3200: 100, 4096: 128}
 ROTARY_BASE, EPS = 10000.0, 1e-5
@@ -75,14 +74,14 @@ class Layer(nn.Module):
         return x + self.feed_forward(self.ffn_norm(x))
 
 
-class LlamaGenTransformer(nn.Module):
+class LlamaGenTransformer(Transformer):
     """Modules for weights under the published names; KeyError or ValueError where some are missing or do not fit."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
         codes, width = tensors["tok_embeddings.weight"].shape
         inner = tensors["layers.0.feed_forward.w1.weight"].shape[0]
-        depth = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers."))
+        depth = layers_in(tensors)
         self.head_dim = HEAD_DIM_AT_WIDTH.get(width, HEAD_DIM)
         if width % self.head_dim:
             raise ValueError(f"width {width} is not that of a published model: a multiple of {HEAD_DIM}")
@@ -96,15 +95,6 @@ class LlamaGenTransformer(nn.Module):
         self.layers = nn.ModuleList(Layer(width, inner, self.head_dim) for _ in range(depth))
         self.norm = nn.RMSNorm(width, EPS)
         self.output = nn.Linear(width, codes, bias=False)
-        self.config = PretrainedConfig(num_hidden_layers=depth, attn_implementation="sdpa")  # what a backbone asks
-
-    @property
-    def device(self) -> torch.device:
-        return self.output.weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.output.weight.dtype
 
     def forward(self, x: Tensor, angles: Tensor, mask: Tensor, cache: Any) -> Tensor:
         """Last hidden states of embeddings ``[R, T, width]``.

@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import ClassVar
 
-import torch
 from PIL import Image
 from torch import Tensor
 
 from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.session import Session
-from coupled_decoding.decoding.target import Sampling
-from coupled_decoding.models.family import Card, Size
-from coupled_decoding.models.files import Placement
+from coupled_decoding.models.family import Model
 
 
-class VideoModel(ABC):
+class VideoModel(Model):
     """A checkpoint that goes on with clips: first frames to tokens, more tokens after these, tokens to frames."""
 
-    card: ClassVar[Card]
-    sampling: Sampling
-    """What is applied unless a call says otherwise."""
-    dtype: torch.dtype
-    """In which the transformer computes."""
-    size: Size
-    """Of a frame."""
     frames: int
     """How many a clip has, context included, unless a call says otherwise."""
     lengths: Mapping[int, int]
     """Numbers of frames after which a context or a clip may end, and the tokens that so many first frames have."""
     tokens_only: str = ""
     """Where frames can be neither read nor made: the sentence that says why. ``encode`` and ``decode`` raise it."""
-
-    @classmethod
-    @abstractmethod
-    def recognises(cls, folder: Path) -> bool:
-        """Whether a folder holds a checkpoint of this family, complete or not, judged by what it says of itself."""
-
-    @abstractmethod
-    def __init__(self, folder: Path, placement: Placement) -> None:
-        """Load a checkpoint. FileNotFoundError names missing files, ValueError damaged or unfitting ones."""
 
     @abstractmethod
     def layout_of(self, num_context: int, num_frames: int) -> Layout:
