@@ -231,10 +231,9 @@ def _load(model: str, dtype: options.DtypeName | None, device: str | None) -> Pi
             raise BadInput(f"{model!r} is a video model ({family.card.name}), and this command draws pictures: use it "
                            f"from Python, cd.from_pretrained({model!r}, allow_torchscript=True)(frames) goes on with a "
                            "clip")
-        pipe = cd.from_pretrained(model, dtype=dtype.value if dtype else None, **where)
-    if pipe.model.card.tokens_only:
-        raise BadInput(f"{model!r} gives no pictures here, {pipe.model.card.tokens_only}")
-    return pipe
+        if family.card.tokens_only:
+            raise BadInput(f"{model!r} gives no pictures here, {family.card.tokens_only}")
+        return cd.from_pretrained(model, dtype=dtype.value if dtype else None, **where)
 
 
 def _save(image: Image, file: Path, metadata: Mapping[str, str]) -> None:
