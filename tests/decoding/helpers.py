@@ -17,7 +17,7 @@ from coupled_decoding.evaluation.tabular import TabularSession
 SUITE_FALSE_ALARM = 1e-6
 """How often the whole suite may fail though everything is right, if all its seeds were drawn anew."""
 COMPARISONS = 1000
-"""More than the suite makes: 19 exactness configurations of up to 4 kinds of row, 32 examples of up to 7 coupling
+"""More than the suite makes: 29 exactness configurations of up to 4 kinds of row, 32 examples of up to 7 coupling
 laws, and about 100 others."""
 TAIL = 1000
 """So far out, a chi-square over cells of at least ``LEAST`` expected counts is optimistic: at a nominal 1e-12 the true
@@ -92,6 +92,11 @@ SCENARIOS = {
     # peaked models, on which wrong versions show soonest
     "short": Scenario(3, [Kind(prompt, Layout.free(4, 3), 4) for prompt in (0, 1)], scale=2.0),
     "many codes": Scenario(6, [Kind(prompt, Layout.free(3, 6), 3) for prompt in (0, 1)], scale=2.0),
+    # frames of two codes and of one; a row that goes on from two frames, as clips do
+    "clip": Scenario(3, [
+        Kind(0, Layout.clip(3, 1, 2, 3), 6), Kind(1, Layout.clip(5, 1, 1, 3), 5),
+        Kind(0, Layout.clip(3, 2, 1, 3), 6, (2, 1)),
+    ]),
     "given": Scenario(3, [Kind(0, _FREE, 5, (2, 1)), Kind(1, _FREE, 5), Kind(2, _FREE, 4, (0,))]),
 }
 

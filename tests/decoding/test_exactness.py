@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from coupled_decoding import AR, SCD, SJD, Method, Sampling, SeedExact
-from coupled_decoding.decoding import coupling, methods, verification, window
+from coupled_decoding.decoding import coupling, guesses, memory, methods, verification, window
 from coupled_decoding.decoding.coupling import COUPLINGS
 from coupled_decoding.decoding.draw import accepts, inverse_cdf, race, residual_draw
-from coupled_decoding.decoding.guesses import GUESSES
+from coupled_decoding.decoding.guesses import GUESSES, Entering
 from coupled_decoding.decoding.noise import Purpose, uniforms
 from coupled_decoding.decoding.window import Window
 from tests.decoding.helpers import SCENARIOS, THRESHOLD, assert_agrees, counts_and_laws, p_value
@@ -50,6 +50,16 @@ CONFIGURATIONS: list[tuple[Method, str, str]] = [
     (SeedExact(2, "repeat"), "legal", "none"),
     (SeedExact(5, "above"), "legal", "all"),
     (SCD(3, "uniform", "gumbel"), "given", "none"),
+    (SJD(3, "previous-frame"), "clip", "top_k"),
+    (SCD(5, "previous-frame", "maximal"), "clip", "none"),
+    (SCD(2, "previous-frame", "gumbel"), "clip", "top_k"),
+    (SeedExact(5, "previous-frame"), "clip", "none"),
+    (SJD(5, "previous-frame-distribution"), "clip", "none"),
+    (SCD(3, "previous-frame-distribution", "maximal"), "clip", "top_k"),
+    (SCD(5, "previous-frame-distribution", "maximal"), "clip", "none"),
+    (SCD(2, "previous-frame-distribution", "gumbel"), "clip", "top_p"),
+    (SCD(5, "previous-frame-distribution", "gumbel"), "clip", "none"),
+    (SeedExact(3, "previous-frame-distribution"), "clip", "top_k"),
 ]
 
 
@@ -65,7 +75,7 @@ def test_the_configurations_cover_what_they_should() -> None:
         traits = [method.name, method.first_guess, method.window, scenario, SAMPLINGS[sampling].top_k is not None]
         covered |= {(one, other) for one in traits for other in traits}
     for method in ("SJD", "SCD-maximal", "SCD-gumbel", "SeedExact"):
-        for other in (*GUESSES, 2, 3, 5, True, False, "free", "grid", "legal"):
+        for other in (*GUESSES, 2, 3, 5, True, False, "free", "grid", "legal", "clip"):
             assert (method, other) in covered, (method, other)
     for guess, other in product(GUESSES, (2, 3, 5, True, False)):
         assert (guess, other) in covered, (guess, other)
@@ -84,6 +94,15 @@ def test_decoding_follows_the_joint_law(configuration: tuple[int, tuple[Method, 
     for counts, law in counts_and_laws(SCENARIOS[scenario], method, SAMPLINGS[sampling], DRAWS, seed, dtype):
         assert abs(float(law.sum()) - 1) < 1e-6
         assert_agrees(counts, law)
+
+
+def test_distributions_without_their_tails_are_honest_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one or two codes of each distribution kept, what is drawn from these is labelled by these."""
+    for kept in (1, 2):
+        monkeypatch.setattr(memory, "KEPT", kept)
+        method = SCD(5, "previous-frame-distribution", "gumbel")
+        for counts, law in counts_and_laws(SCENARIOS["clip"], method, Sampling(), DRAWS, 10**9 + kept * 10**7):
+            assert_agrees(counts, law)
 
 
 # -- wrong versions, which the comparison must catch -------------------------------------------------------------------
@@ -118,6 +137,13 @@ def residual_with_epsilon(target: Tensor, label: Tensor, draft: Tensor, uniforms
     return drawn
 
 
+def label_with_the_tail(entering: Entering) -> tuple[Tensor, Tensor]:
+    """A draw from the likeliest half of a remembered distribution, labelled with all of it."""
+    _, label = guesses.previous_frame_distribution(entering)
+    likeliest = label * (label >= label.max(-1, keepdim=True).values)
+    return race(likeliest, entering.noise), label
+
+
 def break_labels(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(COUPLINGS, "maximal", keep_old_labels)
 
@@ -130,6 +156,10 @@ def break_residual_noise(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(methods, "rejection_sampling", residual_from_position_noise)
 
 
+def break_remembered_labels(patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(GUESSES, "previous-frame-distribution", label_with_the_tail)
+
+
 def break_residual_support(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(verification, "residual_draw", residual_with_epsilon)
 
@@ -140,6 +170,9 @@ WRONG_VERSIONS: dict[str, tuple[Break, Method, str, str]] = {
     "old label for kept tokens": (break_labels, SCD(5, "uniform", "maximal"), "short", "none"),
     "acceptance reused across visits": (break_acceptance, SCD(3, "uniform", "maximal"), "short", "none"),
     "residual from position noise": (break_residual_noise, SCD(3, "random", "gumbel"), "many codes", "none"),
+    "label of more than what is kept": (
+        break_remembered_labels, SCD(3, "previous-frame-distribution", "gumbel"), "clip", "none",
+    ),
     "epsilon in the residual": (break_residual_support, SJD(3, "uniform"), "short", "top_k"),
 }
 

@@ -24,6 +24,11 @@ class Entering:
     """LongTensor ``[M]``: the row's last committed token."""
     above: Tensor
     """LongTensor ``[M]``: the code one row up, committed or drafted before; -1 too where it enters in the same step."""
+    previous: Tensor
+    """LongTensor ``[M]``: the code at the same place one frame earlier; as ``above``."""
+    remembered: Tensor | None = None
+    """``[M, C]``: the last target distribution of that place one frame earlier, without its tail; zeros where there is
+    none. Only for guesses of :data:`REMEMBERING`."""
 
 
 Guess = Callable[[Entering], tuple[Tensor, Tensor]]
@@ -56,6 +61,27 @@ def above(entering: Entering) -> tuple[Tensor, Tensor]:
     return _copy(entering, entering.above)
 
 
+def previous_frame(entering: Entering) -> tuple[Tensor, Tensor]:
+    """The code at the same place one frame earlier; where there is none, a uniform guess."""
+    return _copy(entering, entering.previous)
+
+
+def previous_frame_distribution(entering: Entering) -> tuple[Tensor, Tensor]:
+    """A draw from the last target distribution of the same place one frame earlier, which is its label.
+
+    It is drawn with the position's own noise: the label was decided by other positions. Where nothing is known of that
+    place, its code is copied.
+    """
+    drafts, label = previous_frame(entering)
+    if entering.remembered is None:
+        return drafts, label
+    known = entering.remembered if entering.legal is None else entering.remembered * entering.legal
+    total = known.sum(-1, keepdim=True)
+    there = total > 0
+    label = torch.where(there, (known / total).to(label.dtype), label)
+    return torch.where(there.squeeze(-1), race(label, entering.noise), drafts), label
+
+
 def _copy(entering: Entering, source: Tensor) -> tuple[Tensor, Tensor]:
     drafts, label = uniform(entering)
     column = source.clamp(min=0)
@@ -69,4 +95,9 @@ def _one_hot(drafts: Tensor, like: Tensor) -> Tensor:
     return one_hot(drafts, like.shape[-1]).to(like.dtype)
 
 
-GUESSES: dict[str, Guess] = {"uniform": uniform, "random": random, "repeat": repeat, "above": above}
+GUESSES: dict[str, Guess] = {
+    "uniform": uniform, "random": random, "repeat": repeat, "above": above, "previous-frame": previous_frame,
+    "previous-frame-distribution": previous_frame_distribution,
+}
+REMEMBERING = ("previous-frame-distribution",)
+"""Guesses that look at distributions of positions behind the window."""

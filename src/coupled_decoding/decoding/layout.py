@@ -18,6 +18,8 @@ class Layout:
         forced: LongTensor ``[length]``: the token that stands at an index whatever the model says, -1 where one is
             drawn. Forced tokens need not be among ``codes``.
         above: LongTensor ``[length]``: generated index of the code one row up, -1 where there is none.
+        previous: LongTensor ``[length]``: generated index of the code at the same place one frame earlier, -1 where
+            there is none; None where there is none anywhere.
         legal: bool ``[K, C]``: K sets of codes; None where every code is legal wherever one is drawn.
         kind: LongTensor ``[length]``: which of the K sets holds at an index; needed with ``legal``.
     """
@@ -27,15 +29,17 @@ class Layout:
     above: Tensor
     legal: Tensor | None = None
     kind: Tensor | None = None
+    previous: Tensor | None = None
 
     def __post_init__(self) -> None:
         if len(self.codes) == 0 or (self.codes.diff() <= 0).any() or self.codes[0] < 0:
             raise ValueError("codes of a layout: give at least one vocabulary id, increasing and without repeats")
-        if self.above.shape != self.forced.shape:
-            raise ValueError(f"above has shape {tuple(self.above.shape)}: give that of forced, "
-                             f"{tuple(self.forced.shape)}")
-        if (self.above >= torch.arange(len(self.above))).any():
-            raise ValueError("above points at the index itself or a later one: a neighbour must come earlier")
+        for name, neighbour in (("above", self.above), ("previous", self.before)):
+            if neighbour.shape != self.forced.shape:
+                raise ValueError(f"{name} has shape {tuple(neighbour.shape)}: give that of forced, "
+                                 f"{tuple(self.forced.shape)}")
+            if (neighbour >= torch.arange(len(neighbour))).any():
+                raise ValueError(f"{name} points at the index itself or a later one: a neighbour must come earlier")
         if (self.legal is None) != (self.kind is None):
             raise ValueError("legal and kind of a layout go together: give both or neither")
         if self.legal is not None and self.kind is not None:
@@ -56,6 +60,11 @@ class Layout:
     @property
     def length(self) -> int:
         return len(self.forced)
+
+    @property
+    def before(self) -> Tensor:
+        """``previous``, with -1 everywhere where there is none."""
+        return torch.full_like(self.forced, -1) if self.previous is None else self.previous
 
     def drawn_of(self, tokens: Tensor) -> Tensor:
         """Of token streams ``[B, length]`` what is drawn, in order: LongTensor ``[B, n]``."""
@@ -111,17 +120,23 @@ class Layout:
             raise ValueError(f"a clip of {frames} x {height} x {width} codes: give at least 1 x 1 x 1")
         ids = torch.arange(codes) if isinstance(codes, int) else codes
         index = torch.arange(frames * height * width)
-        above = torch.where(index % (height * width) >= width, index - width, -1)
-        return cls(codes=ids, forced=torch.full_like(index, -1), above=above)
+        size = height * width
+        return cls(
+            codes=ids,
+            forced=torch.full_like(index, -1),
+            above=torch.where(index % size >= width, index - width, -1),
+            previous=(index - size).clamp(min=-1),
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class BatchLayout:
-    """The layouts of a batch, padded to the longest: ``forced``, ``above`` and ``kind`` are ``[B, L]``."""
+    """The layouts of a batch, padded to the longest: all but ``codes`` and ``legal`` are ``[B, L]``."""
 
     codes: Tensor
     forced: Tensor
     above: Tensor
+    previous: Tensor
     legal: Tensor | None
     kind: Tensor | None
 
@@ -151,6 +166,7 @@ class BatchLayout:
             codes=first.codes.to(device),
             forced=stacked([layout.forced for layout in distinct], -1),
             above=stacked([layout.above for layout in distinct], -1),
+            previous=stacked([layout.before for layout in distinct], -1),
             legal=None if first.legal is None else first.legal.to(device),
             kind=stacked(kinds, 0) if kinds else None,
         )

@@ -81,7 +81,8 @@ def decode(
     output_codes = getattr(session, "output_codes", None)
     columns = columns_of(stream.codes, output_codes)
     outputs = session.vocab_size if output_codes is None else len(output_codes)
-    state = State(session.last_token, session.vocab_size, lengths, stream, seeds, method.window, method.guess_function)
+    state = State(session.last_token, session.vocab_size, lengths, stream, seeds, method.window, method.guess_function,
+                  method.remembers)
     trace = Trace(batch)
     if given is not None:
         _read_given(session, state, given)
@@ -110,8 +111,12 @@ def decode(
         trace.record(active, committed, changed, pending)
         if on_step is not None:
             step = Step(trace.steps, [*state.start], [*state.lengths], max(state.nfe), state.sequence)
-            if on_step(step) is False:
+            before = time.perf_counter()
+            stopped = on_step(step) is False
+            started += time.perf_counter() - before  # what the listener does with it is not the decoder's time
+            if stopped:
                 break
+        state.remember(window, target)
         window = state.slide(window, labels, committed)
     trace.seconds_outside = time.perf_counter() - started - trace.seconds_model
     return Decoded(state.committed_tokens(), trace, seeds)

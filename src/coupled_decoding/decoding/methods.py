@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from coupled_decoding.decoding.coupling import COUPLINGS, Coupling
-from coupled_decoding.decoding.guesses import GUESSES, Guess
+from coupled_decoding.decoding.guesses import GUESSES, REMEMBERING, Guess
 from coupled_decoding.decoding.verification import Verification, exact_match, rejection_sampling
 
 
@@ -16,8 +16,9 @@ class Method:
     Args:
         window: positions a forward reads, the last committed token and ``window - 1`` drafts (the paper's L). With a
             window of 1 every method is autoregressive sampling.
-        first_guess: what a position that enters the window starts from: ``"uniform"``, ``"random"``, ``"repeat"`` or
-            ``"above"``; see :mod:`coupled_decoding.decoding.guesses`.
+        first_guess: what a position that enters the window starts from: ``"uniform"``, ``"random"``, ``"repeat"``,
+            ``"above"``, ``"previous-frame"`` or ``"previous-frame-distribution"``; see
+            :mod:`coupled_decoding.decoding.guesses`.
     """
 
     window: int = 64
@@ -44,6 +45,11 @@ class Method:
     @property
     def verification_function(self) -> Verification:
         return rejection_sampling
+
+    @property
+    def remembers(self) -> bool:
+        """Whether target distributions must be kept after their positions have left the window."""
+        return self.first_guess in REMEMBERING
 
     @property
     def needs_labels(self) -> bool:
@@ -99,6 +105,11 @@ class SeedExact(Method):
     @property
     def verification_function(self) -> Verification:
         return exact_match
+
+    @property
+    def remembers(self) -> bool:
+        """Whether target distributions must be kept after their positions have left the window."""
+        return self.first_guess in REMEMBERING
 
     @property
     def needs_labels(self) -> bool:

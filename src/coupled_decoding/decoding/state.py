@@ -7,6 +7,7 @@ from torch import Tensor
 
 from coupled_decoding.decoding.guesses import Entering, Guess
 from coupled_decoding.decoding.layout import BatchLayout
+from coupled_decoding.decoding.memory import Memory
 from coupled_decoding.decoding.noise import exponentials
 from coupled_decoding.decoding.window import Window
 
@@ -28,6 +29,7 @@ class State:
         seeds: list[int],
         width: int,
         guess: Guess,
+        remembers: bool,
     ) -> None:
         self.device = last_token.device
         self.lengths, self.layout, self.width, self.guess = [*lengths], layout, width, guess
@@ -48,6 +50,7 @@ class State:
         self.forced = self.tokens[:, 1:] >= 0  # [B, room]
         self.column_of = torch.full((vocab_size,), -1, device=self.device)
         self.column_of[layout.codes] = torch.arange(len(layout.codes), device=self.device)
+        self.memory = Memory(len(lengths), room, len(layout.codes), self.device) if remembers else None
 
     # -- given tokens ------------------------------------------------------------------------------------------------
 
@@ -131,6 +134,13 @@ class State:
         self.start[row] = self.lengths[row] = length
         self.tokens[row, 1 + length :] = -1
 
+    def remember(self, window: Window, target: Tensor) -> None:
+        """Keep the target distributions ``[R, T, C]`` of a window, where the first guess looks back at them."""
+        if self.memory is not None:
+            rows = window.rows.unsqueeze(1).expand_as(window.index)
+            exists = torch.arange(window.index.shape[1], device=self.device) < window.size.unsqueeze(1)
+            self.memory.remember(rows[exists], window.index[exists], target[exists])
+
     def slide(self, window: Window, labels: Tensor, committed: list[int]) -> Window | None:
         """The next window: unfinished rows moved by what they committed; None if there are none.
 
@@ -186,11 +196,15 @@ class State:
         row, offset = torch.tensor(places, device=self.device).unbind(1)
         index, batch_row = window.index[row, offset], window.rows[row]
         noise = exponentials(window.seeds[row], index, self.layout.codes).to(self.dtype)
-        source = self.layout.above[batch_row, index]
-        last = self.tokens[batch_row, window.index[row, 0]]
-        over = torch.where(source >= 0, self.tokens[batch_row, source + 1], -1)
-        legal = self.layout.legal_at(batch_row, index)
-        drafts, label = self.guess(Entering(noise, legal, self._column(last), self._column(over)))
+        before = self.layout.previous[batch_row, index]
+        drafts, label = self.guess(Entering(
+            noise=noise,
+            legal=self.layout.legal_at(batch_row, index),
+            last=self._column(self.tokens[batch_row, window.index[row, 0]]),
+            above=self._code_at(batch_row, self.layout.above[batch_row, index]),
+            previous=self._code_at(batch_row, before),
+            remembered=None if self.memory is None else self.memory.recall(batch_row, before, noise.shape[-1]),
+        ))
         window.noise[row, offset] = noise
         window.drafts[row, offset] = drafts
         if window.labels is not None:
@@ -201,6 +215,10 @@ class State:
     def _size(self, row: int) -> int:
         """Positions of a row's window that exist."""
         return min(self.width, self.lengths[row] - self.start[row])
+
+    def _code_at(self, rows: Tensor, index: Tensor) -> Tensor:
+        """Column of what stands at generated indices, LongTensor ``[M]``; -1 where there is nothing or no index."""
+        return self._column(torch.where(index >= 0, self.tokens[rows, index + 1], -1))
 
     def _column(self, tokens: Tensor) -> Tensor:
         """Column of vocabulary ids, -1 where there is none."""
