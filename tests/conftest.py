@@ -9,6 +9,9 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from coupled_decoding.models import doom
+from coupled_decoding.models.clip_tokenizer import ChangeConfig, ClipConfig, ClipTokenizer
+from coupled_decoding.models.clip_transformer import ClipTransformer, ClipTransformerConfig
 from coupled_decoding.models.emoji import write_checkpoint
 from coupled_decoding.models.vq import VQConfig, VQTokenizer
 
@@ -43,4 +46,21 @@ def tiny_emoji(tmp_path_factory: pytest.TempPathFactory) -> Path:
     vq = VQTokenizer(VQConfig(codes=CODES, code_dim=4, encoder_channels=(8, 8), decoder_channels=(8, 8, 8), blocks=1))
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny-emoji"
     write_checkpoint(folder, model, vq, text, grid=(GRID, GRID), max_prompt=34)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_doom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random model of the shipped video layout: frames of 16x16 pixels, 12 and 10 codes, 3 in sight."""
+    torch.manual_seed(0)
+    transformer = ClipTransformer(ClipTransformerConfig(
+        first_codes=12, codes=10, first_grid=(4, 4), grid=(2, 2), span=3, width=16, inner=24, layers=2, head_dim=8,
+    ))
+    for weight in transformer.parameters():
+        if weight.dim() > 1:
+            torch.nn.init.normal_(weight, std=0.4)
+    picture = VQConfig(codes=12, code_dim=4, encoder_channels=(8, 8), decoder_channels=(8, 8, 8), blocks=1)
+    tokenizer = ClipTokenizer(ClipConfig(picture, ChangeConfig(codes=10, code_dim=4, width=64)))
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny-doom"
+    doom.write_checkpoint(folder, transformer, tokenizer)
     return folder

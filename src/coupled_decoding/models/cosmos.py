@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -39,7 +39,7 @@ from coupled_decoding.models.family import Card, to_images, to_pixels
 from coupled_decoding.models.files import Placement, load_weights, read_tensors, require_files
 from coupled_decoding.models.session import TransformersSession
 from coupled_decoding.models.t5 import T5
-from coupled_decoding.models.video_family import VideoModel
+from coupled_decoding.models.video_family import VideoModel, check_codes
 
 SHAPE = (5, 40, 64)
 """Codes of a clip along time, rows and columns."""
@@ -115,7 +115,7 @@ class CosmosModel(VideoModel):
                     "nvidia/Cosmos-Predict1-4B, -12B, -5B-Video2World, -13B-Video2World",
         files="model.pt; t5/ with google-t5/t5-11b for texts (5B, 13B); Cosmos-1.0-Tokenizer-DV8x16x16/ or "
               "Cosmos-Tokenize1-DV8x16x16-720p/ for frames, in the folder or beside it",
-        size="33 frames of 1024x640, from Python only",
+        size="33 frames of 1024x640",
         sampling=Sampling(top_p=0.8),
         guidance_scale=1.0,
         verified="logits against the official code at random weights, with and without a text; names and shapes of all "
@@ -123,6 +123,8 @@ class CosmosModel(VideoModel):
         not_verified="published weights and the published tokenizer, which no machine of ours has had",
     )
     sampling = card.sampling
+    frames_per_second = 25.0  # at which the published examples write clips
+    frames_by_torchscript = True
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
@@ -151,6 +153,10 @@ class CosmosModel(VideoModel):
     def layout_of(self, num_context: int, num_frames: int) -> Layout:
         tokens = self.length_of(num_frames) - self.length_of(num_context)
         return Layout.clip(tokens // (self.rows * self.columns), self.rows, self.columns, self.transformer.codes)
+
+    def check_context(self, tokens: Tensor) -> None:
+        self.frames_of(tokens.shape[1])
+        check_codes(tokens, 0, self.transformer.codes)
 
     def session(self, contexts: Tensor, num_frames: int, prompts: Sequence[str] | None) -> TransformersSession:
         if prompts is None:
@@ -202,7 +208,7 @@ class CosmosModel(VideoModel):
 
     def _read(self, clip: Sequence[Image.Image]) -> Tensor:
         """Frames cut to the model's proportions and scaled: ``[3, frames, H, W]`` in [-1, 1]."""
-        cut = [ImageOps.fit(frame, self.size, Image.Resampling.LANCZOS) for frame in clip]
+        cut = [self.fitted(frame) for frame in clip]
         whole = [*cut, *[cut[-1]] * (self.frames - len(cut))]
         return 2 * to_pixels(whole, self.size, self.device).transpose(0, 1) - 1
 

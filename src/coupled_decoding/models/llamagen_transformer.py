@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coupled_decoding.models.llama_parts import FeedForward, Transformer, layers_in
+from coupled_decoding.models.llama_parts import EPS, Layer, Transformer, layers_in
 
 HEAD_DIM, HEAD_DIM_AT_WIDTH = 64, {3200: 100, 4096: 128}
-ROTARY_BASE, EPS = 10000.0, 1e-5
+ROTARY_BASE = 10000.0
 
 
 class ClassEmbedding(nn.Module):
@@ -46,32 +46,6 @@ class CaptionEmbedding(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """``[..., features]`` to ``[..., width]``."""
         return self.cap_proj["fc2"](F.gelu(self.cap_proj["fc1"](features), approximate="tanh"))
-
-
-class Attention(nn.Module):
-    def __init__(self, width: int, head_dim: int) -> None:
-        super().__init__()
-        self.head_dim = head_dim
-        self.wqkv, self.wo = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
-
-    def forward(self, x: Tensor, angles: Tensor, mask: Tensor, cache: Any, layer: int) -> Tensor:
-        query, key, value = self.wqkv(x).unflatten(-1, (3, -1, self.head_dim)).unbind(2)  # [R, T, heads, head_dim]
-        query, key = rotated(query, angles), rotated(key, angles)
-        query, key, value = (part.transpose(1, 2) for part in (query, key, value))
-        keys, values = cache.update(key, value, layer)
-        mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
-        return self.wo(mixed.transpose(1, 2).flatten(2))
-
-
-class Layer(nn.Module):
-    def __init__(self, width: int, inner: int, head_dim: int) -> None:
-        super().__init__()
-        self.attention, self.feed_forward = Attention(width, head_dim), FeedForward(width, inner)
-        self.attention_norm, self.ffn_norm = nn.RMSNorm(width, EPS), nn.RMSNorm(width, EPS)
-
-    def forward(self, x: Tensor, angles: Tensor, mask: Tensor, cache: Any, layer: int) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), angles, mask, cache, layer)
-        return x + self.feed_forward(self.ffn_norm(x))
 
 
 class LlamaGenTransformer(Transformer):
@@ -119,9 +93,3 @@ def rotary_angles(conditions: int, side: int, head_dim: int, dtype: torch.dtype)
     grid = torch.cat([turns.repeat_interleave(side, 0), turns.repeat(side, 1)], 1)
     factors = torch.cat([torch.zeros(conditions, head_dim // 2), torch.polar(torch.ones_like(grid), grid)])
     return factors.to(torch.complex128 if dtype == torch.float64 else torch.complex64)
-
-
-def rotated(x: Tensor, angles: Tensor) -> Tensor:
-    """Pairs of neighbours along the last axis turned by complex factors, in float32 at least."""
-    pairs = torch.view_as_complex(x.to(angles.real.dtype).unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * angles).flatten(-2).to(x.dtype)

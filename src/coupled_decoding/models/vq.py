@@ -73,8 +73,7 @@ class VQTokenizer(nn.Module):
 
     def nearest(self, latents: Tensor) -> Tensor:
         """Index of the closest codebook entry for each row of ``latents`` ``[N, code_dim]``: LongTensor ``[N]``."""
-        # |z - c|^2 without |z|^2, which does not change the order
-        return (self.codebook.square().sum(1) - 2 * latents @ self.codebook.T).argmin(1)
+        return torch.cdist(latents, self.codebook).argmin(1)
 
     def encode(self, pictures: Tensor) -> Tensor:
         latents = self.encoder(2 * pictures - 1)  # [B, code_dim, h, w]

@@ -17,7 +17,7 @@ from coupled_decoding.models.video_family import VideoModel
 from coupled_decoding.pipelines.pictures import PicturePipeline
 from coupled_decoding.pipelines.video import VideoPipeline
 
-SHIPPED = ("emoji",)
+SHIPPED = ("emoji", "doom")
 """Models that come with the package."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -18,6 +19,30 @@ from coupled_decoding.models.video_family import VideoModel
 from coupled_decoding.pipelines.metadata import recipe
 
 Clip = Sequence[Image.Image]
+
+
+@dataclass(frozen=True, eq=False)
+class ClipStep(Step):
+    """What ``on_step`` is told after each forward: the decoder's step, and the frames that are whole by then."""
+
+    whole: list[int]
+    """Frames of each clip that are whole, context included."""
+    _prompt: Tensor
+    _model: VideoModel
+
+    @classmethod
+    def of(cls, step: Step, prompt: Tensor, model: VideoModel) -> ClipStep:
+        """A step of tokens that come after ``prompt``, LongTensor ``[B, n]``."""
+        frames, ends = list(model.lengths), list(model.lengths.values())
+        whole = [frames[bisect_right(ends, prompt.shape[1] + count) - 1] for count in step.committed]
+        return cls(**vars(step), whole=whole, _prompt=prompt, _model=model)
+
+    @property
+    def frames(self) -> list[list[Image.Image]]:
+        """Whole frames of each clip, context included. Decoded when asked for, which takes its time."""
+        clips = torch.cat([self._prompt, self.tokens], 1)
+        return [self._model.decode(clip[: self._model.length_of(whole)].unsqueeze(0))[0]
+                for clip, whole in zip(clips, self.whole, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +84,8 @@ class VideoPipeline:
         method: Method | None = None,
         sampling: Sampling | None = None,
         seed: int | Sequence[int] | None = None,
-        on_step: Callable[[Step], bool | None] | None = None,
+        clips_per_context: int = 1,
+        on_step: Callable[[ClipStep], bool | None] | None = None,
     ) -> Videos:
         """Go on with clips.
 
@@ -73,6 +99,7 @@ class VideoPipeline:
             method: how to decode; ``SCD()`` by default.
             sampling: temperature, top-k and top-p; the model's own by default.
             seed: an int gives clip i the seed ``seed + i``; see :func:`coupled_decoding.decode`.
+            clips_per_context: clips that go on from each context, which is read once for all of them.
             on_step: progress; returning False stops.
 
         Raises:
@@ -81,27 +108,32 @@ class VideoPipeline:
         num_frames = self.model.frames if num_frames is None else num_frames
         length = self.model.length_of(num_frames)
         contexts = self._contexts(context_frames, context_tokens)
-        num_context = next(frames for frames, n in self.model.lengths.items() if n == contexts.shape[1])
+        num_context = self.model.frames_of(contexts.shape[1])
+        if clips_per_context < 1:
+            raise ValueError(f"clips_per_context is {clips_per_context}: give at least 1")
         if contexts.shape[1] >= length:
             raise ValueError(f"num_frames is {num_frames}, and the context has {num_context}: nothing is left to draw")
         texts = [prompts] * len(contexts) if isinstance(prompts, str) else prompts
         if texts is not None and len(texts) != len(contexts):
             raise ValueError(f"{len(texts)} prompts for {len(contexts)} clips: give one for all, or one for each")
+        contexts = contexts.repeat_interleave(clips_per_context, 0)
+        texts = None if texts is None else [text for text in texts for _ in range(clips_per_context)]
         method, sampling = method or SCD(), sampling or self.model.sampling
-        layout = self.model.layout_of(num_context, num_frames)
-        if not torch.isin(contexts, layout.codes).all():
-            wrong = contexts[~torch.isin(contexts, layout.codes)][0]
-            raise ValueError(f"context_tokens hold {int(wrong)}: give codes that the model draws")
+        # the last frames of the context are given tokens, not prompt: first guesses may copy them
+        read = max((frames for frames in self.model.lengths if frames < num_context), default=num_context)
+        prompt, given = contexts.split([self.model.length_of(read), contexts.shape[1] - self.model.length_of(read)], 1)
+        layout = self.model.layout_of(read, num_frames)
         decoded = decode(
-            self.model.session(contexts, num_frames, texts), layout.length, method=method, sampling=sampling,
-            layout=layout, seed=seed, on_step=on_step,
+            self.model.session(prompt, num_frames, texts), layout.length, method=method, sampling=sampling,
+            layout=layout, seed=seed, given=given,
+            on_step=None if on_step is None else lambda step: on_step(ClipStep.of(step, prompt, self.model)),
         )
         finished = bool((decoded.tokens >= 0).all())
         common = {
             **recipe(self.name, self.model.dtype, method, sampling), "size": "{}x{}".format(*self.model.size),
             "frames": str(num_frames), "context_frames": str(num_context),
         }
-        drawn = decoded.tokens.cpu()
+        drawn = decoded.tokens[:, given.shape[1] :].cpu()
         clips = torch.cat([contexts, drawn], 1)
         return Videos(
             frames=self.model.decode(clips) if finished and not self.model.tokens_only else [],
@@ -119,10 +151,11 @@ class VideoPipeline:
         if (frames is None) == (tokens is None):
             raise ValueError("give either context_frames or context_tokens")
         if tokens is not None:
-            if tokens.ndim != 2 or len(tokens) == 0 or tokens.shape[1] not in self.model.lengths.values():
-                raise ValueError(f"context_tokens have shape {list(tokens.shape)}: give [clips, tokens], where first "
-                                 f"frames have {', '.join(map(str, self.model.lengths.values()))} tokens")
-            return tokens.long().cpu()
+            if tokens.ndim != 2 or len(tokens) == 0:
+                raise ValueError(f"context_tokens have shape {list(tokens.shape)}: give [clips, tokens]")
+            tokens = tokens.long().cpu()
+            self.model.check_context(tokens)
+            return tokens
         clips = _clips(frames or [])
         counts = {len(clip) for clip in clips}
         if len(counts) != 1:
