@@ -19,11 +19,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
 import coupled_decoding as cd
+from benchmarks.figures import save_figure
 from benchmarks.prompts import PATH as PROMPTS
 from coupled_decoding.evaluation.entropy import mean_entropy
 from coupled_decoding.models.emoji import EmojiModel
@@ -73,16 +73,6 @@ def captioned_grid(pictures: list[Image.Image], titles: list[str], path: Path, c
     for axis in axes.flat:
         axis.axis("off")
     save_figure(figure, path)
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """A PNG of 256 colours: a repository keeps every picture for ever."""
-    figure.tight_layout()
-    figure.savefig(path, dpi=85)
-    plt.close(figure)
-    with Image.open(path) as picture:
-        small = picture.convert("RGB").quantize(256)
-    small.save(path, optimize=True)
 
 
 def loss_curves(path: Path) -> None:

@@ -1,0 +1,180 @@
+"""Train the transformer over the codes of clips.
+
+    python -m training.doom.transformer --minutes 240     # resumes from build/doom/transformer.pt
+
+A batch is one stretch of frames, as many as the model ever sees at once, from the same place in several clips: from the
+first frame on, or from any later one, since long clips go on without theirs. The loss counts codes of later frames
+only. The learning rate follows the share of the time budget that is used up, so a run that shares its machine still
+ends at zero. The weights with the best loss on held-out clips are kept in build/doom/best.pt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from coupled_decoding.models.clip_tokenizer import ClipTokenizer
+from coupled_decoding.models.clip_transformer import ClipTransformer, ClipTransformerConfig, rotary_turns
+from training.doom.data import BUILD
+from training.doom.tokenizer import CHECKPOINT as TOKENIZER_CHECKPOINT
+from training.doom.tokenizer import CLIP, as_tensor, load_frames, load_tokenizer
+
+CHECKPOINT, BEST, CODES = BUILD / "transformer.pt", BUILD / "best.pt", BUILD / "codes.pt"
+
+
+@torch.no_grad()
+def encode_all(frames: np.ndarray, tokenizer: ClipTokenizer) -> Tensor:
+    """Codes of the first clip of every episode, int16 ``[episodes, tokens]``; computed once, then kept."""
+    if CODES.exists() and CODES.stat().st_mtime > TOKENIZER_CHECKPOINT.stat().st_mtime:
+        return torch.load(CODES, weights_only=True)
+    out = []
+    for first in tqdm(range(0, len(frames), 64), desc="encoding clips"):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out.append(tokenizer.encode(as_tensor(frames[first : first + 64, :CLIP])).to(torch.int16))
+    codes = torch.cat(out)
+    torch.save(codes, CODES)
+    return codes
+
+
+class NoCache:
+    """Keys and values of this forward alone."""
+
+    def update(self, keys: Tensor, values: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        return keys, values
+
+
+def code_loss(model: ClipTransformer, tokens: Tensor, turns: Tensor) -> Tensor:
+    """Nats of each code of a later frame but the first of a stretch, ``[B, n]``, of tokens ``[B, T]``."""
+    count = tokens.shape[1] - 1
+    mask = torch.ones(count, count, dtype=torch.bool).tril().view(1, 1, count, count)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        x = model.tok_embeddings(tokens[:, :-1])
+        hidden = model(x, turns[:, :-1], mask, NoCache())
+        drawn = tokens[0, 1:] >= model.sizes.first_codes
+        logits = model.output(hidden[:, drawn])
+    wanted = tokens[:, 1:][:, drawn] - model.sizes.first_codes
+    return F.cross_entropy(logits.float().transpose(1, 2), wanted, reduction="none")
+
+
+def stretch(sizes: ClipTransformerConfig, start: int, frames: int) -> slice:
+    """Where the tokens of some frames of a clip stand in its stream."""
+    begin = 0 if start == 0 else sizes.first_size + (start - 1) * sizes.frame_size
+    return slice(begin, sizes.first_size + (start + frames - 1) * sizes.frame_size)
+
+
+def turns_of(sizes: ClipTransformerConfig, where: slice) -> Tensor:
+    """Rotary factors ``[1, T, head_dim / 2]`` of a stretch."""
+    places = sizes.places_of(torch.arange(where.start, where.stop))
+    return rotary_turns(places, sizes.head_dim).to(torch.complex64).unsqueeze(0)
+
+
+@torch.no_grad()
+def held_out_loss(model: ClipTransformer, codes: Tensor, start: int, known: int) -> float:
+    """Mean nats of codes after the first ``known`` of the frames that the model sees from ``start`` on."""
+    where = stretch(model.sizes, start, model.sizes.span)
+    turns = turns_of(model.sizes, where)
+    model.eval()
+    skipped = (known - (start == 0)) * model.sizes.frame_size - (start != 0)
+    losses = [code_loss(model, some[:, where].long(), turns)[:, skipped:].mean().item() for some in codes.split(8)]
+    model.train()
+    return sum(losses) / len(losses)
+
+
+def save(path: Path, content: dict) -> None:
+    partial = path.with_suffix(".tmp")
+    torch.save(content, partial)
+    os.replace(partial, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=240, help="whole time to train for, earlier runs included")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--check-every", type=int, default=250, help="steps between looks at held-out clips")
+    args = parser.parse_args()
+
+    torch.manual_seed(0)
+    frames, episodes = load_frames()
+    codes = encode_all(frames, load_tokenizer())
+    train = codes[[not e["held_out"] for e in episodes]]
+    held_out = codes[[e["held_out"] for e in episodes]][:48]
+
+    model = ClipTransformer(ClipTransformerConfig())
+    sizes = model.sizes
+    decayed = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() == 1]
+    for p in decayed:
+        torch.nn.init.normal_(p, std=0.02)
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
+        lr=args.learning_rate, betas=(0.9, 0.95), fused=True,
+    )
+    state: dict = {"seconds": 0.0, "step": 0, "history": [], "best": float("inf")}
+    if CHECKPOINT.exists():
+        state = torch.load(CHECKPOINT, weights_only=True)
+        model.load_state_dict(state.pop("model"))
+        optimizer.load_state_dict(state.pop("optimizer"))
+    generator = torch.Generator().manual_seed(1000 + state["step"])
+    compiled = torch.compile(code_loss)
+    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {len(train)} clips to train on, "
+          f"{len(held_out)} held out", flush=True)
+
+    budget, last, saved = args.minutes * 60, time.time(), time.time()
+    progress = tqdm(total=int(budget), initial=int(state["seconds"]), unit="s", mininterval=20)
+    running: list[float] = []
+
+    def look_at_held_out() -> None:
+        check = held_out_loss(model, held_out, 0, 9)
+        later = held_out_loss(model, held_out, 10, 9)
+        if running:
+            mean = sum(running) / len(running)
+            state["history"].append({"step": state["step"], "seconds": state["seconds"], "train": mean,
+                                     "held_out": check, "held_out_later": later})
+            print(f"step {state['step']} train {mean:.3f} held-out {check:.3f} later {later:.3f} nats", flush=True)
+            running.clear()
+        if check < state["best"]:
+            state["best"] = check
+            save(BEST, {"model": model.state_dict(), "held_out": check, "step": state["step"]})
+
+    while state["seconds"] < budget:
+        done = state["seconds"] / budget
+        for group in optimizer.param_groups:
+            group["lr"] = args.learning_rate * min(1, (state["step"] + 1) / 200) * min(1, (1 - done) / 0.7)
+        from_first = torch.rand((), generator=generator) < 0.4
+        start = 0 if from_first else int(torch.randint(1, CLIP - sizes.span + 1, (), generator=generator))
+        where = stretch(sizes, start, sizes.span)
+        rows = torch.randint(len(train), (args.batch,), generator=generator)
+        # rotary embeddings are relative: all stretches without a first frame share one set of turns, and one graph
+        turns = turns_of(sizes, stretch(sizes, min(start, 1), sizes.span))
+        loss = compiled(model, train[rows][:, where].long(), turns).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        state["step"] += 1
+        running.append(loss.item())
+        if state["step"] % args.check_every == 0:
+            look_at_held_out()
+        now = time.time()
+        state["seconds"] += now - last
+        last = now
+        progress.n = int(state["seconds"])
+        if now - saved > 180:
+            saved = now
+            save(CHECKPOINT, state | {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+    look_at_held_out()
+    save(CHECKPOINT, state | {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+    print(f"{state['step']} steps in {state['seconds'] / 60:.0f} minutes, best held-out loss {state['best']:.4f} nats")
+
+
+if __name__ == "__main__":
+    main()
