@@ -13,44 +13,27 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 import coupled_decoding as cd
+from benchmarks.counts import joined, summary
+from benchmarks.kept import Kept, write_text
 from benchmarks.machine import describe
+from benchmarks.methods import compared
 from benchmarks.prompts import prompts
 
 OUT = Path("docs/figures")
 
 
 def cases(window: int) -> list[tuple[cd.Method, float]]:
-    def four(first_guess: str) -> list[cd.Method]:
-        return [
-            cd.SJD(window=window, first_guess=first_guess),
-            cd.SCD(window=window, first_guess=first_guess, coupling="maximal"),
-            cd.SCD(window=window, first_guess=first_guess, coupling="gumbel"),
-            cd.SeedExact(window=window, first_guess=first_guess),
-        ]
-
-    main = [(method, scale) for scale in (1.0, 3.0) for guess in ("random", "uniform") for method in four(guess)]
+    main = [(method, scale) for scale in (1.0, 3.0) for guess in ("random", "uniform")
+            for method in compared(window, guess)]
     copies = [(cd.SCD(window=window, first_guess=guess), 1.0) for guess in ("repeat", "above")]
     return main + copies
-
-
-def summary(trace: cd.Trace, length: int) -> dict[str, float]:
-    """Means over pictures, with the standard error of the mean NFE."""
-    nfe = trace.nfe.double()
-    active = trace.committed > 0
-    behind = trace.pending > 0
-    return {
-        "nfe": nfe.mean().item(),
-        "nfe_error": (nfe.std() / len(nfe) ** 0.5).item() if len(nfe) > 1 else 0.0,
-        "ratio": length / nfe.mean().item(),
-        "single": (trace.committed == 1).sum().item() / active.sum().item(),
-        "changed": (trace.changed[behind] / trace.pending[behind]).mean().item(),
-    }
 
 
 def key(method: cd.Method, scale: float) -> str:
@@ -67,34 +50,17 @@ def main() -> None:
 
     pipe = cd.from_pretrained("emoji")
     texts = prompts(args.pictures)
-    OUT.mkdir(parents=True, exist_ok=True)
-    store = OUT / "nfe.json"
-    results = json.loads(store.read_text()) if store.exists() else {}
+    kept = Kept(OUT / "nfe.json")
+
+    def measure(method: cd.Method, scale: float) -> dict[str, float]:
+        batches = [(texts[i : i + args.batch], args.seed + i) for i in range(0, len(texts), args.batch)]
+        traces = [pipe(some, method=method, guidance_scale=scale, seed=seed).trace for some, seed in batches]
+        return summary(joined(traces), pipe.layout.length)
+
     for method, scale in tqdm(cases(args.window), desc="methods"):
-        if key(method, scale) in results:
-            continue
-        traces = [
-            pipe(texts[i : i + args.batch], method=method, guidance_scale=scale, seed=args.seed + i).trace
-            for i in range(0, len(texts), args.batch)
-        ]
-        results[key(method, scale)] = summary(joined(traces), pipe.layout.length)
-        partial = store.with_suffix(".partial")
-        partial.write_text(json.dumps(results, indent=1) + "\n")
-        partial.replace(store)
-    (OUT / "nfe.md").write_text(table(results, len(texts), pipe.layout.length))
+        kept.get(key(method, scale), partial(measure, method, scale))
+    write_text(OUT / "nfe.md", table(kept.results, len(texts), pipe.layout.length))
     print((OUT / "nfe.md").read_text())
-
-
-def joined(traces: list[cd.Trace]) -> cd.Trace:
-    """One trace over the rows of all; batches stop at different steps."""
-    whole = cd.Trace(sum(trace.rows for trace in traces))
-    for step in range(max(trace.steps for trace in traces)):
-        counts: list[list[int]] = []
-        for name in ("committed", "changed", "pending"):
-            rows = [getattr(t, name)[step].tolist() if step < t.steps else [0] * t.rows for t in traces]
-            counts.append([count for row in rows for count in row])
-        whole.record(list(range(whole.rows)), *counts)
-    return whole
 
 
 def table(results: dict[str, dict[str, float]], pictures: int, length: int) -> str:

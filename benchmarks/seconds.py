@@ -5,37 +5,42 @@
 One picture at a time, float32, the methods in turn for each prompt so that a drift of the machine's speed hits all of
 them alike; medians over prompts of the ratio to AR. ``generate`` runs the same weights with its own sampling
 (``do_sample=True, top_k=0``, since it would apply 50 by itself), restricted to picture codes by suppressing the others.
+Each prompt's round is kept in build/benchmarks/seconds.json: a run that is cut off goes on where it was, and without
+that file all is measured anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 import coupled_decoding as cd
+from benchmarks.fingerprint import fingerprint
+from benchmarks.kept import Kept, write_text
 from benchmarks.machine import in_words
+from benchmarks.methods import compared
 from benchmarks.prompts import prompts
+from benchmarks.timing import measure, report
+from coupled_decoding.pipelines.load import recognised
 from coupled_decoding.pipelines.pictures import PicturePipeline
 
-OUT = Path("docs/figures")
+OUT, BUILD = Path("docs/figures"), Path("build/benchmarks")
 WINDOWS = (8, 16, 32, 64)
+GENERATE = "generate, dynamic cache"
 
 
-def runners(pipe: PicturePipeline) -> dict[str, Callable[[str, int], int | None]]:
+def runners(pipe: PicturePipeline) -> dict[str, Callable[[str, int], int]]:
     """Name -> a function that draws one picture and returns its NFE."""
     model = pipe.model.backbone.model  # type: ignore[attr-defined]
     length = pipe.layout.length
     others = list(range(int(pipe.layout.codes[-1]) + 1, model.config.vocab_size))
 
-    def generate(cache: str | None) -> Callable[[str, int], int | None]:
-        def run(prompt: str, seed: int) -> int | None:
+    def generate(cache: str | None) -> Callable[[str, int], int]:
+        def run(prompt: str, seed: int) -> int:
             torch.manual_seed(seed)
             ids = torch.tensor([pipe.model.prompt_ids(prompt)])  # type: ignore[attr-defined]
             model.generate(
@@ -43,23 +48,16 @@ def runners(pipe: PicturePipeline) -> dict[str, Callable[[str, int], int | None]
                 max_new_tokens=length, suppress_tokens=others, pad_token_id=0, cache_implementation=cache,
                 disable_compile=True,
             )
-            return None
+            return length
 
         return run
 
-    def ours(method: cd.Method) -> Callable[[str, int], int | None]:
+    def ours(method: cd.Method) -> Callable[[str, int], int]:
         return lambda prompt, seed: int(pipe(prompt, method=method, seed=seed).trace.nfe[0])
 
-    table: dict[str, Callable[[str, int], int | None]] = {
-        "AR": ours(cd.AR()),
-        "generate, dynamic cache": generate(None),
-        "generate, static cache": generate("static"),
-    }
+    table = {"AR": ours(cd.AR()), GENERATE: generate(None), "generate, static cache": generate("static")}
     for window in WINDOWS:
-        table[f"SJD, window {window}"] = ours(cd.SJD(window=window))
-        table[f"SCD-maximal, window {window}"] = ours(cd.SCD(window=window, coupling="maximal"))
-        table[f"SCD-gumbel, window {window}"] = ours(cd.SCD(window=window))
-        table[f"SeedExact, window {window}"] = ours(cd.SeedExact(window=window))
+        table |= {f"{method.name}, window {window}": ours(method) for method in compared(window)}
     return table
 
 
@@ -71,40 +69,11 @@ def main() -> None:
     table = runners(pipe)
     for run in table.values():  # warm up
         run("a red heart", 0)
-    seconds: dict[str, list[float]] = {name: [] for name in table}
-    nfe: dict[str, list[int]] = {name: [] for name in table}
-    for seed, prompt in enumerate(tqdm(prompts(args.pictures))):
-        for name, run in table.items():
-            started = time.perf_counter()
-            forwards = run(prompt, seed)
-            seconds[name].append(time.perf_counter() - started)
-            nfe[name].append(pipe.layout.length if forwards is None else forwards)
-    OUT.mkdir(parents=True, exist_ok=True)
-    measured = {"machine": in_words(), "seconds": seconds, "nfe": nfe}
-    (OUT / "seconds.json").write_text(json.dumps(measured, indent=1) + "\n")
-    (OUT / "seconds.md").write_text(report(seconds, nfe))
+    of = {"model": fingerprint(recognised("emoji")[0])}
+    measured = measure(table, prompts(args.pictures), Kept(BUILD / "seconds.json"), of)
+    write_text(OUT / "seconds.json", json.dumps({"machine": in_words(), **measured}, indent=1) + "\n")
+    write_text(OUT / "seconds.md", report(measured, "picture", {"AR": "AR", "`generate`": GENERATE}))
     print((OUT / "seconds.md").read_text())
-
-
-def report(seconds: dict[str, list[float]], nfe: dict[str, list[int]]) -> str:
-    def ratio(base: str, name: str) -> list[float]:
-        return sorted(a / b for a, b in zip(seconds[base], seconds[name], strict=True))
-
-    lines = [
-        f"{len(seconds['AR'])} pictures, one at a time. {in_words()}.",
-        "",
-        "| method | NFE | seconds a picture (median) | times faster than AR (median, smallest to largest) "
-        "| times faster than `generate` (median) |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for name in seconds:
-        against = ratio("AR", name)
-        lines.append(
-            f"| {name} | {statistics.mean(nfe[name]):.1f} | {statistics.median(seconds[name]):.2f} | "
-            f"{statistics.median(against):.2f} ({against[0]:.2f} to {against[-1]:.2f}) | "
-            f"{statistics.median(ratio('generate, dynamic cache', name)):.2f} |"
-        )
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

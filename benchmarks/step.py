@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import coupled_decoding as cd
+from benchmarks.methods import compared
 
 
 class ReadySession:
@@ -43,14 +44,10 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     session = ReadySession(args.rows, args.codes, args.length, args.window)
-    methods: list[cd.Method] = [
-        cd.SJD(window=args.window), cd.SCD(window=args.window, coupling="maximal"), cd.SCD(window=args.window),
-        cd.SeedExact(window=args.window),
-    ]
     print(f"window {args.window}, {args.codes} codes, {args.rows} row(s), {args.threads} thread(s), "
           f"torch {torch.__version__}")
     print("| method | tokens a step | ms a step outside the model (median of runs) |\n| --- | --- | --- |")
-    for method in methods:
+    for method in compared(args.window):
         cd.decode(session, args.length, method=method, seed=0)
         runs = [cd.decode(session, args.length, method=method, seed=0).trace for _ in range(args.repeat)]
         cost = statistics.median(1000 * trace.seconds_outside / trace.steps for trace in runs)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from coupled_decoding.evaluation.statistics import chi_square_p_value, count_sequences
+from coupled_decoding.evaluation.statistics import chi_square_p_value, count_sequences, median_interval
 
 
 def random_law(size: int, seed: int, concentration: float = 1.0) -> Tensor:
@@ -89,3 +89,17 @@ def test_sequences_are_counted_in_their_cells() -> None:
     assert counts[0, 2, 1] == 2
     assert counts[2, 0, 0] == 1
     assert counts.sum() == 3
+
+
+@pytest.mark.parametrize(("count", "cut", "probability"), [
+    (1, 0, 0.0), (3, 0, 0.75), (6, 0, 1 - 2 / 64), (8, 0, 1 - 2 / 256), (9, 1, 1 - 2 * 10 / 512), (20, 5, None),
+])
+def test_an_interval_of_the_median_is_that_of_the_binomial_law(count: int, cut: int, probability: float | None) -> None:
+    """The narrowest pair of values with at least 95%; scipy's binomial law says how often it holds the median."""
+    values = [float(value) for value in np.random.default_rng(0).permutation(count)]
+    low, high, held = median_interval(values)
+    assert (low, high) == (cut, count - 1 - cut)
+    assert held == pytest.approx(1 - 2 * stats.binom.cdf(cut, count, 0.5), abs=1e-12)
+    if probability is not None:
+        assert held == pytest.approx(probability, abs=1e-12)
+    assert count < 6 or held >= 0.95 > 1 - 2 * stats.binom.cdf(cut + 1, count, 0.5)

@@ -1,6 +1,9 @@
-"""Comparing counts with a law."""
+"""Comparing counts with a law, and what little can be said of a few measurements."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from math import comb
 
 import torch
 from torch import Tensor
@@ -42,3 +45,25 @@ def count_sequences(tokens: Tensor, vocab_size: int) -> Tensor:
     for i in range(length):
         number = number * vocab_size + tokens[:, i]
     return torch.bincount(number, minlength=vocab_size**length).view([vocab_size] * length)
+
+
+def median_interval(values: Iterable[float], level: float = 0.95) -> tuple[float, float, float]:
+    """Two of the values between which the median of the law that drew them lies, whatever that law is.
+
+    The narrowest such pair, as far from the smallest value as from the largest, that holds the median with probability
+    ``level``; of fewer than six values, the smallest and the largest, which hold it less often.
+
+    Returns:
+        The lower value, the upper value, and the probability (of a continuous law) that the median lies between.
+    """
+    ordered = sorted(values)
+    if not ordered:
+        raise ValueError("there are no values: give at least one")
+    count = len(ordered)
+
+    def probability(cut: int) -> float:
+        """Between the values with ``cut`` others outside on either side."""
+        return 1 - 2 * sum(comb(count, i) for i in range(cut + 1)) / 2**count
+
+    cut = max((cut for cut in range((count + 1) // 2) if probability(cut) >= level), default=0)
+    return ordered[cut], ordered[-1 - cut], max(0.0, probability(cut))
