@@ -1,0 +1,156 @@
+"""The benchmarks of video from end to end, on a tiny random model and few held-out clips."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import coupled_decoding as cd
+from benchmarks import video_nfe, video_quality, video_rows, video_seconds
+from benchmarks.held_out import CONTEXT, FRAMES, read_clips, write_clip
+from benchmarks.methods import compared
+from benchmarks.video_rows import HELD_OUT, TOKENIZER
+from coupled_decoding.evaluation.clips import psnr
+from coupled_decoding.models.family import to_pixels
+from training.doom.data import held_out
+from training.doom.held_out import CHOSEN_BY, in_turn
+
+
+def test_committed_clips_are_held_out_and_of_all_scenarios() -> None:
+    """Of 33 frames of 64x64 pixels that are not all one; the seed in each name is that of a held-out episode."""
+    clips = read_clips()
+    names = [path.stem.split("-") for path in sorted(video_nfe.CLIPS.glob("*.webp"))]
+    assert len(clips) == len(names) == 24
+    assert all(held_out(int(seed)) for _, _, seed in names)
+    assert set(Counter(scenario for _, scenario, _ in names).values()) == {4}
+    assert all(len(clip) == FRAMES and clip[0].size == (64, 64) for clip in clips)
+    assert all(clip[0].tobytes() != clip[-1].tobytes() for clip in clips)
+
+
+def test_a_clip_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """Without loss, frame by frame."""
+    frames = read_clips(most=1)[0][::-1]
+    write_clip(tmp_path / "0.webp", frames)
+    read = read_clips(tmp_path)[0]
+    assert [frame.tobytes() for frame in read] == [frame.tobytes() for frame in frames]
+
+
+def test_clips_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"holds no clips: python -m training.doom.held_out"):
+        read_clips(tmp_path)
+    with pytest.raises(ValueError, match="25 clips: .* holds 24"):
+        read_clips(most=25)
+
+
+def test_held_out_episodes_are_taken_from_scenarios_in_turn() -> None:
+    """None that was trained on or by which checkpoints were chosen; when a scenario is used up the others go on."""
+    names = ("my_way_home", "take_cover", "my_way_home")
+    episodes = [{"held_out": i % 2 == 1, "scenario": names[i % 3]} for i in range(2 * CHOSEN_BY + 30)]
+    chosen = in_turn(episodes, 15)
+    assert min(chosen) >= 2 * CHOSEN_BY
+    assert all(episodes[i]["held_out"] for i in chosen)
+    assert [episodes[i]["scenario"] for i in chosen][:4] == ["my_way_home", "take_cover"] * 2
+    assert len(set(chosen)) == 15
+    with pytest.raises(ValueError, match="16 clips: 15 held-out episodes are left"):
+        in_turn(episodes, 16)
+
+
+def test_forwards_of_every_case(tiny_doom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AR takes one forward a token; a second run measures nothing; tables and plot are there."""
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(video_nfe, "FRAMES", CONTEXT + 3)
+    monkeypatch.setattr(video_nfe, "WINDOWS", (2, 3))
+    monkeypatch.setattr(video_nfe, "WINDOW_OF_GUESSES", 3)
+    monkeypatch.setattr(video_nfe, "PUBLISHED", {"SJD": (2272.8, 1886.4)})
+    arguments = ["--clips", "3", "--batch", "2", "--model", str(tiny_doom)]
+    video_nfe.main(arguments)
+    kept = json.loads(Path("docs/figures/video_nfe.json").read_text())
+    rows = [json.loads(name) | result for name, result in kept.items()]
+    tokens = 4 * 3
+    assert [row["nfe"] for row in rows if row["method"] == "AR"] == [tokens, tokens]
+    assert all(tokens / 3 <= row["nfe"] <= tokens for row in rows)
+    assert Counter(row["top_p"] for row in rows) == {None: 1 + 2 * 4 + 5 * 4, 0.8: 1 + 2 * 4}
+    assert any(row["nfe_error"] > 0 for row in rows)
+    table = Path("docs/figures/video_nfe.md").read_text()
+    assert "| SeedExact | " in table
+    assert "| previous-frame-distribution | " in table
+    assert "|  |" not in table
+    assert Path("docs/images/video_nfe.png").stat().st_size > 1000
+    monkeypatch.setattr(video_nfe, "measure", lambda *_: pytest.fail("a case was measured again"))
+    video_nfe.main(arguments)
+
+
+def test_forwards_do_not_depend_on_the_batch(tiny_doom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three clips in batches of two and one have the seeds that they have in one batch."""
+    monkeypatch.setattr(video_nfe, "FRAMES", CONTEXT + 6)
+    pipe, clips = cd.from_pretrained(tiny_doom, dtype="float64"), read_clips(most=3)
+    for method in compared(4):
+        case = (method, cd.Sampling())
+        assert video_nfe.measure(pipe, clips, 2, case) == pytest.approx(video_nfe.measure(pipe, clips, 3, case))
+
+
+def test_seconds_of_every_method(tiny_doom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two clips, each alone; AR takes one forward a token."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(video_seconds, "WINDOWS", (4,))
+    monkeypatch.setattr(video_seconds, "FRAMES", CONTEXT + 6)
+    video_seconds.main(["--clips", "2", "--model", str(tiny_doom)])
+    measured = json.loads(Path("docs/figures/video_seconds.json").read_text())
+    assert [len(seconds) for seconds in measured["seconds"].values()] == [2] * 5
+    assert measured["nfe"]["AR"] == [4 * 6] * 2
+    assert "| SCD-gumbel, window 4 | " in Path("docs/figures/video_seconds.md").read_text()
+
+
+class Colours:
+    """Four features of a frame in place of a network's."""
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        return torch.cat([frames.mean((2, 3)), frames.std((1, 2, 3)).unsqueeze(1)], 1)
+
+
+def test_rows_are_the_frames_after_the_context(tiny_doom: Path, tmp_path: Path) -> None:
+    """The true ones as they are, those of the tokenizer near them, those of methods as the pipeline draws them.
+
+    A second run finds tokens and features, and a different folder does not.
+    """
+    pipe, clips = cd.from_pretrained(tiny_doom), read_clips(most=3)
+    rows = video_rows.make_rows(pipe, clips, 2, 4, Colours(), tmp_path / "a")
+    assert [*rows] == [HELD_OUT, TOKENIZER, "AR", "AR, other seeds", "SJD", "SCD-maximal", "SCD-gumbel"]
+    size, cpu = pipe.model.size, torch.device("cpu")
+    torch.testing.assert_close(rows[HELD_OUT].pixels[2], to_pixels(clips[2][CONTEXT:], size, cpu))
+    ar = pipe(clips[2][:CONTEXT], method=cd.AR(), seed=2)
+    torch.testing.assert_close(rows["AR"].pixels[2], to_pixels(ar.frames[0][CONTEXT:], size, cpu))
+    coded = pipe.model.decode(pipe.model.encode([clips[0]]))[0]
+    torch.testing.assert_close(rows[TOKENIZER].pixels[0], to_pixels(coded[CONTEXT:], size, cpu))
+    drawn = [row.pixels for name, row in rows.items() if name not in (HELD_OUT, TOKENIZER)]
+    assert all(psnr(one, other).isfinite().any() for i, one in enumerate(drawn) for other in drawn[:i])
+    features = rows["SJD"].features
+    assert features.frames.shape == (3, FRAMES - CONTEXT, 4)
+    assert features.differences.shape == (3, FRAMES - CONTEXT - 1, 4)
+    torch.testing.assert_close(features.frames[1], Colours()(rows["SJD"].pixels[1]))
+    again = video_rows.make_rows(pipe, clips, 2, 4, None, tmp_path / "a")  # type: ignore[arg-type]
+    assert torch.equal(again["SCD-gumbel"].pixels, rows["SCD-gumbel"].pixels)
+    assert torch.equal(again["SCD-gumbel"].features.differences, rows["SCD-gumbel"].features.differences)
+
+
+def test_quality_tables(tiny_doom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every row in every table, AR against AR beside; nothing is compared of AR with itself."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(video_quality, "Lite0", Colours)
+    video_quality.main(["--clips", "6", "--batch", "6", "--window", "4", "--model", str(tiny_doom)])
+    text = Path("docs/figures/video_quality.md").read_text()
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert [len(table) for table in tables] == [2 + 6] * 3
+    for table in tables:
+        assert len({line.count("|") for line in table}) == 1
+    assert "on 2 principal components" in text
+    for table in tables[1:]:
+        row = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in table[2:]}
+        assert row["AR"][2:4] == ["", ""]
+        assert " to " in row["AR, other seeds"][3]
