@@ -53,11 +53,9 @@ class NoCache:
 
 def code_loss(model: ClipTransformer, tokens: Tensor, turns: Tensor) -> Tensor:
     """Nats of each code of a later frame but the first of a stretch, ``[B, n]``, of tokens ``[B, T]``."""
-    count = tokens.shape[1] - 1
-    mask = torch.ones(count, count, dtype=torch.bool).tril().view(1, 1, count, count)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         x = model.tok_embeddings(tokens[:, :-1])
-        hidden = model(x, turns[:, :-1], mask, NoCache())
+        hidden = model(x, turns[:, :-1], None, NoCache())
         drawn = tokens[0, 1:] >= model.sizes.first_codes
         logits = model.output(hidden[:, drawn])
     wanted = tokens[:, 1:][:, drawn] - model.sizes.first_codes

@@ -28,11 +28,11 @@ class ClipTransformerConfig:
     """Of later frames: what is drawn."""
     first_grid: tuple[int, int] = (16, 16)
     grid: tuple[int, int] = (8, 8)
-    span: int = 16
+    span: int = 12
     """Frames that a token sees, its own included."""
     width: int = 256
-    inner: int = 768
-    layers: int = 8
+    inner: int = 512
+    layers: int = 6
     head_dim: int = 64
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,12 +91,12 @@ class ClipTransformer(Transformer):
         self.norm = nn.RMSNorm(config.width, EPS)
         self.output = nn.Linear(config.width, config.codes, bias=False)
 
-    def forward(self, x: Tensor, turns: Tensor, mask: Tensor, cache: Any) -> Tensor:
+    def forward(self, x: Tensor, turns: Tensor, mask: Tensor | None, cache: Any) -> Tensor:
         """Last hidden states of embeddings ``[R, T, width]``.
 
         Args:
             turns: complex ``[R, T, head_dim / 2]``, those of :func:`rotary_turns`.
-            mask: bool ``[R, 1, T, visible]``, or ``[1, 1, T, visible]`` for all rows.
+            mask: bool ``[R, 1, T, visible]``; None: each token sees all before it.
             cache: a :class:`coupled_decoding.models.cache.PositionCache`, aimed.
         """
         for i, layer in enumerate(cast("list[Layer]", self.layers)):

@@ -4,7 +4,7 @@
 token stream           a first frame of 16x16 codes, then 8x8 codes for each later frame, raster order, no marks; a
                        context of at least one frame is the prompt
 codes                  ids 0 .. 511 in a first frame, 512 .. 1023 in later ones: what changes from frame to frame
-positions              3-D rotary embedding; a token sees 16 frames, its own included, so clips may go on for ever
+positions              3-D rotary embedding; a token sees 12 frames, its own included, so clips may go on for ever
 guidance               none
 sampling               temperature 1, nothing cut
 files                  ``clip_config.json``, ``model.safetensors``, ``tokenizer/config.json``,

@@ -58,12 +58,12 @@ class Attention(nn.Module):
         self.head_dim = head_dim
         self.wqkv, self.wo = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
 
-    def forward(self, x: Tensor, angles: Tensor, mask: Tensor, cache: Any, layer: int) -> Tensor:
+    def forward(self, x: Tensor, angles: Tensor, mask: Tensor | None, cache: Any, layer: int) -> Tensor:
         query, key, value = self.wqkv(x).unflatten(-1, (3, -1, self.head_dim)).unbind(2)  # [R, T, heads, head_dim]
         query, key = rotated(query, angles), rotated(key, angles)
         query, key, value = (part.transpose(1, 2) for part in (query, key, value))
         keys, values = cache.update(key, value, layer)
-        mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
+        mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask, is_causal=mask is None)
         return self.wo(mixed.transpose(1, 2).flatten(2))
 
 
@@ -73,12 +73,14 @@ class Layer(nn.Module):
         self.attention, self.feed_forward = Attention(width, head_dim), FeedForward(width, inner)
         self.attention_norm, self.ffn_norm = nn.RMSNorm(width, EPS), nn.RMSNorm(width, EPS)
 
-    def forward(self, x: Tensor, angles: Tensor, mask: Tensor, cache: Any, layer: int) -> Tensor:
+    def forward(self, x: Tensor, angles: Tensor, mask: Tensor | None, cache: Any, layer: int) -> Tensor:
         x = x + self.attention(self.attention_norm(x), angles, mask, cache, layer)
         return x + self.feed_forward(self.ffn_norm(x))
 
 
 def rotated(x: Tensor, angles: Tensor) -> Tensor:
     """Pairs of neighbours along the last axis turned by complex factors, in float32 at least."""
-    pairs = torch.view_as_complex(x.to(angles.real.dtype).unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * angles).flatten(-2).to(x.dtype)
+    cosine, sine = torch.view_as_real(angles).unbind(-1)  # compilers fuse real products, not complex ones
+    first, second = x.to(cosine.dtype).unflatten(-1, (-1, 2)).unbind(-1)
+    turned = torch.stack([first * cosine - second * sine, first * sine + second * cosine], -1)
+    return turned.flatten(-2).to(x.dtype)
