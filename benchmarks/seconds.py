@@ -19,13 +19,12 @@ from pathlib import Path
 import torch
 
 import coupled_decoding as cd
-from benchmarks.fingerprint import fingerprint
+from benchmarks import fingerprint
 from benchmarks.kept import Kept, write_text
 from benchmarks.machine import in_words
 from benchmarks.methods import compared
 from benchmarks.prompts import prompts
 from benchmarks.timing import measure, report
-from coupled_decoding.pipelines.load import recognised
 from coupled_decoding.pipelines.pictures import PicturePipeline
 
 OUT, BUILD = Path("docs/figures"), Path("build/benchmarks")
@@ -69,7 +68,7 @@ def main() -> None:
     table = runners(pipe)
     for run in table.values():  # warm up
         run("a red heart", 0)
-    of = {"model": fingerprint(recognised("emoji")[0])}
+    of = {"model": fingerprint.of_model("emoji")}
     measured = measure(table, prompts(args.pictures), Kept(BUILD / "seconds.json"), of)
     write_text(OUT / "seconds.json", json.dumps({"machine": in_words(), **measured}, indent=1) + "\n")
     write_text(OUT / "seconds.md", report(measured, "picture", {"AR": "AR", "`generate`": GENERATE}))

@@ -19,16 +19,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 import coupled_decoding as cd
+from benchmarks import fingerprint
 from benchmarks.counts import joined, summary
 from benchmarks.figures import save_figure
-from benchmarks.fingerprint import fingerprint
 from benchmarks.held_out import CLIPS, CONTEXT, FRAMES, Clip, read_clips
 from benchmarks.kept import Kept, write_text
 from benchmarks.machine import describe
 from benchmarks.methods import compared
 from coupled_decoding.decoding.guesses import GUESSES
 from coupled_decoding.models.files import require_extra
-from coupled_decoding.pipelines.load import recognised
 from coupled_decoding.pipelines.video import VideoPipeline
 
 FIGURES, IMAGES = Path("docs/figures"), Path("docs/images")
@@ -77,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     require_extra("matplotlib", "plot", "the plot")
     pipe, clips = cd.from_pretrained(args.model), read_clips(most=args.clips)
-    of = {"clips": args.clips, "model": fingerprint(recognised(args.model)[0]), "clips_of": fingerprint(CLIPS)}
+    of = {"clips": args.clips, "model": fingerprint.of_model(args.model), "clips_of": fingerprint.of_clips(CLIPS)}
     kept = Kept(FIGURES / "video_nfe.json")
     results: dict[Case, dict[str, float]] = {}
     for case in tqdm(list(dict.fromkeys(cases())), desc="cases"):

@@ -18,7 +18,7 @@ from pathlib import Path
 from torch import Tensor
 
 import coupled_decoding as cd
-from benchmarks.fingerprint import fingerprint
+from benchmarks import fingerprint
 from benchmarks.held_out import CLIPS, CONTEXT, read_clips
 from benchmarks.kept import write_text
 from benchmarks.machine import describe
@@ -27,7 +27,6 @@ from coupled_decoding.evaluation.bootstrap import bootstrap
 from coupled_decoding.evaluation.clips import Projection, mean_statistic, psnr
 from coupled_decoding.evaluation.features import Lite0
 from coupled_decoding.evaluation.frechet import frechet_distance, frechet_statistic
-from coupled_decoding.pipelines.load import recognised
 
 OUT, BUILD = Path("docs/figures"), Path("build/benchmarks")
 MOST_COMPONENTS, CLIPS_A_COMPONENT = 32, 3
@@ -44,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="doom")
     args = parser.parse_args(arguments)
     pipe, clips, network = cd.from_pretrained(args.model), read_clips(args.folder, args.clips), Lite0()
-    of = f"{fingerprint(recognised(args.model)[0])}-{fingerprint(args.folder)}-{len(clips)}-{args.batch}-{args.window}"
+    kinds = fingerprint.of_model(args.model), fingerprint.of_clips(args.folder)
+    of = "-".join(map(str, (*kinds, len(clips), args.batch, args.window)))
     rows = make_rows(pipe, clips, args.batch, args.window, network, BUILD / "video_quality" / of)
     write_text(OUT / "video_quality.md", report(rows, args.window))
     print((OUT / "video_quality.md").read_text())

@@ -16,13 +16,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import coupled_decoding as cd
-from benchmarks.fingerprint import fingerprint
+from benchmarks import fingerprint
 from benchmarks.held_out import CLIPS, CONTEXT, FRAMES, Clip, read_clips
 from benchmarks.kept import Kept, write_text
 from benchmarks.machine import in_words
 from benchmarks.methods import compared
 from benchmarks.timing import measure, report
-from coupled_decoding.pipelines.load import recognised
 
 OUT, BUILD = Path("docs/figures"), Path("build/benchmarks")
 WINDOWS = (16, 32, 64)
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     for method in methods.values():  # warm up
         runner(method, CONTEXT + 1)(clips[0], 0)
-    of = {"model": fingerprint(recognised(args.model)[0]), "clips_of": fingerprint(CLIPS)}
+    of = {"model": fingerprint.of_model(args.model), "clips_of": fingerprint.of_clips(CLIPS)}
     runners = {name: runner(method, FRAMES) for name, method in methods.items()}
     measured = measure(runners, clips, Kept(BUILD / "video_seconds.json"), of)
     write_text(OUT / "video_seconds.json", json.dumps({"machine": in_words(), **measured}, indent=1) + "\n")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.fingerprint import fingerprint
+from benchmarks import fingerprint
 from benchmarks.kept import Kept, kept_tensor
 
 
@@ -35,14 +36,25 @@ def test_a_tensor_is_made_once(tmp_path: Path) -> None:
     assert torch.equal(kept_tensor(path, lambda: torch.zeros(3)), made)
 
 
-def test_a_fingerprint_is_of_contents_and_names_but_not_of_words(tmp_path: Path) -> None:
-    """Other weights or another name are another model; a corrected model card is not."""
-    (tmp_path / "model.safetensors").write_bytes(b"weights")
-    first = fingerprint(tmp_path)
-    (tmp_path / "README.md").write_text("a card")
-    assert fingerprint(tmp_path) == first
-    (tmp_path / "model.safetensors").write_bytes(b"others")
-    assert fingerprint(tmp_path) != first
-    (tmp_path / "model.safetensors").write_bytes(b"weights")
-    (tmp_path / "model.safetensors").rename(tmp_path / "other.safetensors")
-    assert fingerprint(tmp_path) != first
+def test_a_fingerprint_is_of_weights_and_their_names(tiny_doom: Path, tmp_path: Path) -> None:
+    """Other weights or another name are another model; a model card or an example is not."""
+    folder = shutil.copytree(tiny_doom, tmp_path / "model")
+    first = fingerprint.of_model(str(folder))
+    (folder / "README.md").write_text("a card")
+    (folder / "example.webp").write_bytes(b"a clip")
+    assert fingerprint.of_model(str(folder)) == first == fingerprint.of_model(str(tiny_doom))
+    weights = folder / "model.safetensors"
+    weights.rename(folder / "others.safetensors")
+    assert fingerprint.of_model(str(folder)) != first
+    weights.write_bytes(b"others")
+    (folder / "others.safetensors").unlink()
+    assert fingerprint.of_model(str(folder)) != first
+
+
+def test_a_fingerprint_of_clips_is_of_their_pictures(tmp_path: Path) -> None:
+    (tmp_path / "000.webp").write_bytes(b"one")
+    first = fingerprint.of_clips(tmp_path)
+    (tmp_path / "notes.txt").write_text("words")
+    assert fingerprint.of_clips(tmp_path) == first
+    (tmp_path / "001.webp").write_bytes(b"two")
+    assert fingerprint.of_clips(tmp_path) != first

@@ -68,7 +68,7 @@ def test_forwards_of_every_case(tiny_doom: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(video_nfe, "WINDOWS", (2, 3))
     monkeypatch.setattr(video_nfe, "WINDOW_OF_GUESSES", 3)
     monkeypatch.setattr(video_nfe, "PUBLISHED", {"SJD": (2272.8, 1886.4)})
-    arguments = ["--clips", "3", "--batch", "2", "--model", str(tiny_doom)]
+    arguments = ["--clips", "3", "--model", str(tiny_doom)]
     video_nfe.main(arguments)
     kept = json.loads(Path("docs/figures/video_nfe.json").read_text())
     rows = [json.loads(name) | result for name, result in kept.items()]
