@@ -100,6 +100,20 @@ def test_listening_changes_nothing() -> None:
             assert torch.equal(decode_rows(method, on_step=lambda step, answer=answer: answer).tokens, expected)
 
 
+def test_time_of_a_listener_is_not_the_decoders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A preview that takes long does not make a method look slow; the clock goes on in the listener only."""
+    clock = [0.0]
+    monkeypatch.setattr("coupled_decoding.decoding.loop.time.perf_counter", lambda: clock[0])
+
+    def listen(step: Step) -> bool:
+        clock[0] += 100
+        return step.number < 3
+
+    trace = decode_rows(SCD(8), on_step=listen).trace
+    assert clock == [300]
+    assert (trace.seconds_model, trace.seconds_outside) == (0, 0)
+
+
 def test_given_tokens_count_as_committed_but_not_as_work() -> None:
     """Steps include what was given; the trace counts what was decoded."""
     steps: list[Step] = []
