@@ -10,8 +10,9 @@ PROMPTS := "a red heart" "a slice of pizza" "a smiling face with sunglasses" "a 
 
 demo: $(STAMP)
 	$(BIN)/scd generate $(PROMPTS) --guidance 3 --seed 7 -o out/demo
-	$(BIN)/scd compare $(PROMPTS) --guidance 3 --seed 7 -o out/demo/compare.png
-	@echo "Pictures: out/demo/contact-sheet.png    Comparison of the methods: out/demo/compare.png"
+	$(BIN)/scd compare $(PROMPTS) --guidance 3 --window 16 --seed 7 -o out/demo/compare.png
+	$(BIN)/scd video corridor --compare --seed 7 -o out/demo/clip.gif
+	@echo "Pictures: out/demo/contact-sheet.png    Methods compared: out/demo/compare.png, as a clip: out/demo/clip.gif"
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
@@ -32,6 +33,10 @@ train: $(STAMP)
 	$(BIN)/python -m training.emoji.tokenizer
 	$(BIN)/python -m training.emoji.transformer
 	$(BIN)/python -m training.emoji.export
+	$(BIN)/python -m training.doom.data
+	$(BIN)/python -m training.doom.tokenizer
+	$(BIN)/python -m training.doom.transformer
+	$(BIN)/python -m training.doom.export
 
 clean:
 	rm -rf .venv build out

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +29,7 @@ from coupled_decoding.apps.progress import DecodingBar
 from coupled_decoding.apps.reports import sameness
 from coupled_decoding.decoding.guesses import GUESSES
 from coupled_decoding.models.families import FAMILIES
+from tests.apps.helpers import names
 from tests.models.families.test_janus import write_original
 
 TOKENS = 16
@@ -35,31 +37,9 @@ TOKENS = 16
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def scd(here: Path, tiny_emoji: Path) -> Any:
+def scd(run: Any, tiny_emoji: Path) -> Any:
     """Runs a command on the tiny model in an empty folder; ``bad=True`` where it must refuse."""
-
-    def run(verb: str, *arguments: object, model: object = tiny_emoji, bad: bool = False) -> Any:
-        result = CliRunner().invoke(app, [verb, "--model", str(model), *map(str, arguments)], catch_exceptions=False)
-        if bad:
-            assert result.exit_code == 2
-            assert result.stdout == ""
-            assert re.fullmatch(r"scd: error: [^\n]+\n", result.stderr)
-        else:
-            assert result.exit_code == 0, result.stderr
-        return result
-
-    return run
-
-
-def names(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    return partial(run, model=tiny_emoji)
 
 
 class TestGenerate:
@@ -400,6 +380,20 @@ class TestBar:
         assert last.startswith("SJD 100%")
         assert "8/8 tokens" in last
         assert "left, 1.6 tokens a step" in last
+
+    def test_given_tokens_are_not_progress(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Two rows of three given and four drawn tokens; and listeners hear of every step."""
+        written: list[str] = []
+        heard: list[cd.Step] = []
+        terminal = SimpleNamespace(isatty=lambda: True, write=written.append, flush=lambda: None, encoding="utf-8")
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with DecodingBar("SJD", 8, [heard.append]) as bar:
+            for committed in [5, 4], [7, 7]:
+                bar(cd.Step(0, committed, [7, 7], 0, lambda: None))
+        last = "".join(written).strip().split("\r")[-1]
+        assert "8/8 tokens" in last
+        assert "left, 2.0 tokens a step" in last
+        assert [step.committed for step in heard] == [[5, 4], [7, 7]]
 
 
 def test_names_on_the_command_line_are_the_decoders() -> None:

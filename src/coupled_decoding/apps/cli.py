@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from coupled_decoding.apps import families, options
+from coupled_decoding.apps.comparing import draw_with_each, measures_of_each
 from coupled_decoding.apps.errors import BadInput, Verbs, refusing
 from coupled_decoding.apps.folders import check_not_folders, file_name, prepared_folder
+from coupled_decoding.apps.loading import load_pictures
 from coupled_decoding.apps.progress import DecodingBar
-from coupled_decoding.apps.reports import circumstances, column_note, measures, sameness, sheet_metadata, summary, table
+from coupled_decoding.apps.reports import (
+    circumstances,
+    column_note,
+    measures,
+    same_tokens,
+    sameness,
+    shared_metadata,
+    summary,
+    table,
+)
+from coupled_decoding.apps.results import print_json, save, say_drawn
 from coupled_decoding.apps.sheets import Column, comparison, contact_sheet
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from coupled_decoding.pipelines.pictures import PicturePipeline
+from coupled_decoding.apps.video import video
 
 # what computes (torch, the models) is imported inside the commands: help and refusals come at once
 
@@ -45,12 +52,13 @@ def scd(
     _version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True,
                                            help="Print the version and exit.")] = False,
 ) -> None:
-    """Pictures from prompts with Speculative Coupled Decoding: lossless, in several times fewer forwards of the model.
+    """Pictures and clips by Speculative Coupled Decoding: lossless, in several times fewer forwards of the model.
 
     \b
     Start with:
       scd generate "a red heart" "a slice of pizza" -o out/
       scd compare "a red heart"
+      scd video corridor -o clip.gif
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
@@ -104,26 +112,28 @@ def generate(
     check_not_folders(written)
     chosen = options.method_of(method, window, coupling, first_guess)
     with prepared_folder(output):
-        pipe = _load(model, dtype, device)
+        pipe = load_pictures(model, dtype, device)
         sampling = options.sampling_of(pipe.sampling, temperature, top_k, top_p)
+        scale = pipe.guidance_scale if guidance is None else guidance
         with refusing(ValueError):
             length = pipe.model.layout_of(pixels or pipe.model.size).length
         with DecodingBar(chosen.name, len(rows) * length) as bar, refusing(ValueError, FileNotFoundError):
-            out = pipe(prompts, method=chosen, sampling=sampling, guidance_scale=guidance, seed=first_seed,
+            out = pipe(prompts, method=chosen, sampling=sampling, guidance_scale=scale, seed=first_seed,
                        images_per_prompt=pictures, size=pixels, on_step=bar)
         for image, file, metadata in zip(out.images, files, out.metadata, strict=True):
-            _save(image, file, metadata)
+            save(image, file, metadata)
         if sheet:
-            _save(contact_sheet(out.images, out.prompts, out.seeds, pictures), sheet, sheet_metadata([out]))
+            save(contact_sheet(out.images, out.prompts, out.seeds, pictures), sheet,
+                 shared_metadata([out], prompts=out.prompts, seeds=out.seeds))
 
     measured = measures(chosen, out)
     if as_json:
-        _print_json({"files": [str(file) for file in files], "contact_sheet": str(sheet) if sheet else None,
-                     **circumstances(pipe, out, sampling, guidance), **measured})
+        print_json({"files": [str(file) for file in files], "contact_sheet": str(sheet) if sheet else None,
+                    **circumstances(pipe, out, sampling, prompts=out.prompts, guidance_scale=scale), **measured})
         return
     for file in written:
         typer.echo(file)
-    _say_drawn(seed, first_seed)
+    say_drawn(seed, first_seed)
     typer.echo(summary(measured))
 
 
@@ -165,37 +175,36 @@ def compare(
     first_seed = options.seed_of(seed)
     methods = options.every_method(window, first_guess)
     with prepared_folder(output.parent):
-        pipe = _load(model, dtype, device)
+        pipe = load_pictures(model, dtype, device)
         sampling = options.sampling_of(pipe.sampling, temperature, top_k, top_p)
-        draw = partial(pipe, prompts, sampling=sampling, guidance_scale=guidance, seed=first_seed,
+        scale = pipe.guidance_scale if guidance is None else guidance
+        draw = partial(pipe, prompts, sampling=sampling, guidance_scale=scale, seed=first_seed,
                        images_per_prompt=pictures, size=pixels)
-        outs = []
         with refusing(ValueError, FileNotFoundError):
             length = pipe.model.layout_of(pixels or pipe.model.size).length
-            for method in methods:  # one step of each, so that none of them pays for what happens only once
-                draw(method=method, on_step=lambda step: False)
-            for method in methods:
-                with DecodingBar(f"{method.name:<11}", len(prompts) * pictures * length) as bar:
-                    outs.append(draw(method=method, on_step=bar))
-        measured = [measures(method, out) for method, out in zip(methods, outs, strict=True)]
-        for one in measured:
-            one["speedup_in_seconds"] = measured[0]["seconds"] / one["seconds"]
+            outs = draw_with_each(methods, draw, len(prompts) * pictures * length)
+        measured = measures_of_each(methods, outs)
         columns = [
             Column(one["method"]["name"], column_note(one), out.images, [f"{nfe} forwards" for nfe in one["nfe"]])
             for one, out in zip(measured, outs, strict=True)
         ]
         rows = [f"{prompt}, seed {row_seed}" for prompt, row_seed in zip(outs[0].prompts, outs[0].seeds, strict=True)]
-        _save(comparison(columns, rows), output, sheet_metadata(outs))
+        save(comparison(columns, rows), output,
+             shared_metadata(outs, prompts=outs[0].prompts, seeds=outs[0].seeds))
 
-    same = sum(a == b for a, b in zip(outs[0].tokens.tolist(), outs[-1].tokens.tolist(), strict=True))
+    same = same_tokens(outs[0], outs[-1])
     if as_json:
-        _print_json({"file": str(output), **circumstances(pipe, outs[0], sampling, guidance), "methods": measured,
-                     "same_pictures_by_ar_and_seed_exact": same})
+        print_json({"file": str(output),
+                    **circumstances(pipe, outs[0], sampling, prompts=outs[0].prompts, guidance_scale=scale),
+                    "methods": measured, "same_pictures_by_ar_and_seed_exact": same})
         return
     typer.echo(table(measured))
     typer.echo(sameness(same, len(rows)))
-    _say_drawn(seed, first_seed)
+    say_drawn(seed, first_seed)
     typer.echo(output)
+
+
+app.command()(video)
 
 
 @app.command()
@@ -217,38 +226,3 @@ def models(
         typer.echo(json.dumps(families.as_documents(found), indent=2))
     else:
         typer.echo(families.as_markdown(found) if as_markdown else families.as_text(found))
-
-
-def _load(model: str, dtype: options.DtypeName | None, device: str | None) -> PicturePipeline:
-    import coupled_decoding as cd
-    from coupled_decoding.models.video_family import VideoModel
-    from coupled_decoding.pipelines.load import recognised
-
-    where = {"device_map": "auto"} if device == "auto" else {"device": device}
-    with refusing(ValueError, OSError, ModuleNotFoundError):
-        _, family = recognised(model)
-        if issubclass(family, VideoModel):
-            raise BadInput(f"{model!r} is a video model ({family.card.name}), and this command draws pictures: use it "
-                           f"from Python, cd.from_pretrained({model!r}, allow_torchscript=True)(frames) goes on with a "
-                           "clip")
-        if family.card.tokens_only:
-            raise BadInput(f"{model!r} gives no pictures here, {family.card.tokens_only}")
-        return cd.from_pretrained(model, dtype=dtype.value if dtype else None, **where)
-
-
-def _save(image: Image, file: Path, metadata: Mapping[str, str]) -> None:
-    from coupled_decoding.pipelines.files import save_png
-
-    try:
-        save_png(image, file, metadata)
-    except OSError as error:
-        raise BadInput(f"cannot write {str(file)!r}: {error.strerror or error}") from error
-
-
-def _say_drawn(asked: int | None, seed: int) -> None:
-    if asked is None:
-        typer.echo(f"seed {seed}, drawn from the system: --seed {seed} draws the same again")
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    typer.echo(json.dumps(document, indent=2))

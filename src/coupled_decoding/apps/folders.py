@@ -59,4 +59,4 @@ def check_not_folders(files: list[Path]) -> None:
     """Refuse to write files where folders stand."""
     for file in files:
         if os.path.isdir(file):
-            raise BadInput(f"{str(file)!r} is a folder: a picture cannot be written in its place")
+            raise BadInput(f"{str(file)!r} is a folder: no file can be written in its place")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 WINDOW = 64
 """Tokens a forward where no window is asked for."""
+CONTEXT_FRAMES = 9
+"""Frames that a clip goes on from where no number is asked for."""
 
 
 class MethodName(str, Enum):
@@ -43,6 +45,8 @@ class FirstGuessName(str, Enum):
     random = "random"
     repeat = "repeat"
     above = "above"
+    previous_frame = "previous-frame"
+    previous_frame_distribution = "previous-frame-distribution"
 
 
 class DtypeName(str, Enum):
@@ -81,7 +85,7 @@ FirstGuess = Annotated[FirstGuessName | None, typer.Option(
     show_default="uniform", help="What a position starts from when it enters the window.")]
 Seed = Annotated[int | None, typer.Option(
     callback=_at_least(0), show_default="drawn, and printed",
-    help="Seed of the first picture; the next ones count up from it.")]
+    help="Seed of the first picture or clip; the next ones count up from it.")]
 Guidance = Annotated[float | None, typer.Option(
     callback=_at_least(0), show_default="the model's", help="Scale of classifier-free guidance; 1 is none.")]
 Temperature = Annotated[float | None, typer.Option(
@@ -92,11 +96,17 @@ TopP = Annotated[float | None, typer.Option(
     callback=_share, show_default="the model's",
     help="Draw from the likeliest tokens that hold this much of the probability, at most 1.")]
 Pictures = Annotated[int, typer.Option("-n", callback=_at_least(1), help="Pictures of each prompt.")]
+Clips = Annotated[int, typer.Option("-n", callback=_at_least(1), help="Clips that go on from the context.")]
+NumFrames = Annotated[int, typer.Option(callback=_at_least(1), help="Frames to draw after the context.")]
+ContextFrames = Annotated[int | None, typer.Option(
+    callback=_at_least(1), show_default=f"{CONTEXT_FRAMES}, or what there is",
+    help="Frames to go on from.")]
+Start = Annotated[int, typer.Option(callback=_at_least(0), help="First of these frames, counted from 0.")]
 Size = Annotated[str | None, typer.Option(
     metavar="WIDTHxHEIGHT", show_default="the model's",
     help="Pixels of a picture, where the model makes several sizes.")]
 Dtype = Annotated[DtypeName | None, typer.Option(
-    show_default="float32", help="Precision of the arithmetic; below float32 a seed's picture may vary.")]
+    show_default="float32", help="Precision of the arithmetic; below float32 what a seed gives may vary.")]
 Device = Annotated[str | None, typer.Option(
     show_default="cpu", help="Where to compute: cpu, cuda, cuda:1, mps; auto spreads the model over all devices.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, nothing else.")]
@@ -146,7 +156,7 @@ def method_of(name: MethodName, window: int | None, coupling: CouplingName | Non
 
 
 def every_method(window: int | None, first_guess: FirstGuessName | None) -> list[cd.Method]:
-    """The methods that ``scd compare`` puts side by side, plain autoregressive sampling first."""
+    """The methods that a comparison puts side by side, plain autoregressive sampling first."""
     asked = [(MethodName.sjd, None), (MethodName.scd, CouplingName.maximal), (MethodName.scd, CouplingName.gumbel),
              (MethodName.seed_exact, None)]
     return [method_of(MethodName.ar, None, None, None)] + [

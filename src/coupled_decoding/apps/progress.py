@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 if TYPE_CHECKING:
     import coupled_decoding as cd
+
+Listener = Callable[[Any], None]
+"""Told of each step, of pictures or of clips."""
 
 
 class DecodingBar:
@@ -16,25 +20,32 @@ class DecodingBar:
 
     Args:
         description: what stands before the bar.
-        tokens: how many tokens all pictures have together.
+        tokens: how many tokens are drawn of all pictures or clips together.
+        listeners: told of each step after the bar.
     """
 
-    def __init__(self, description: str, tokens: int) -> None:
+    def __init__(self, description: str, tokens: int, listeners: Sequence[Listener] = ()) -> None:
         self._bar = tqdm(
             total=tokens, desc=description, disable=None, dynamic_ncols=True,
             bar_format="{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} tokens, {remaining} left{postfix}",
         )
-        self._rows_stepped = 0
+        self._listeners = listeners
+        self._done = self._rows_stepped = 0
         self._committed: list[int] = []
 
     def __call__(self, step: cd.Step) -> None:
-        before = self._committed or [0] * len(step.committed)
+        rows = len(step.committed)
+        # before the first step the tokens that were given stand, as many in each row
+        before = self._committed or [(sum(step.lengths) - self._bar.total) // rows] * rows
         # a finished row takes part in no step
         self._rows_stepped += sum(now > then for now, then in zip(step.committed, before, strict=True))
         self._committed = step.committed
-        done = sum(step.committed)
-        self._bar.set_postfix_str(f"{done / self._rows_stepped:.1f} tokens a step", refresh=False)
-        self._bar.update(done - sum(before))
+        new = sum(step.committed) - sum(before)
+        self._done += new
+        self._bar.set_postfix_str(f"{self._done / self._rows_stepped:.1f} tokens a step", refresh=False)
+        self._bar.update(new)
+        for listener in self._listeners:
+            listener(step)
 
     def __enter__(self) -> DecodingBar:
         return self

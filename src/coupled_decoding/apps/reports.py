@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import coupled_decoding as cd
     from coupled_decoding.pipelines.pictures import PicturePipeline, Pictures
+    from coupled_decoding.pipelines.video import VideoPipeline, Videos
 
 
 def circumstances(
-    pipe: PicturePipeline, out: Pictures, sampling: cd.Sampling, guidance: float | None
+    pipe: PicturePipeline | VideoPipeline, out: Pictures | Videos, sampling: cd.Sampling, **own: Any
 ) -> dict[str, Any]:
-    """What reproduces the pictures, the method aside."""
+    """What reproduces pictures or clips, the method aside; ``own`` is what only one of the two has."""
     import coupled_decoding as cd
 
     return {
-        "prompts": out.prompts,
+        **own,
         "seeds": out.seeds,
         "model": pipe.name,
         "dtype": out.metadata[0]["dtype"],
         "sampling": dataclasses.asdict(sampling),
-        "guidance_scale": pipe.guidance_scale if guidance is None else guidance,
         "versions": {
             "coupled-decoding": version("coupled-decoding"),
             "noise": cd.NOISE_VERSION,
@@ -35,13 +35,15 @@ def circumstances(
     }
 
 
-def measures(method: cd.Method, out: Pictures) -> dict[str, Any]:
-    """The method and what it took. Plain autoregressive sampling takes one forward a token."""
+def measures(method: cd.Method, out: Pictures | Videos, drawn: str = "picture") -> dict[str, Any]:
+    """The method and what it took; ``drawn`` names what was drawn. Plain autoregressive sampling takes one forward a
+    token.
+    """
     nfe = out.trace.nfe.tolist()
     length = out.tokens.shape[1]
     return {
         "method": {"name": method.name, **dataclasses.asdict(method)},
-        "tokens_per_picture": length,
+        f"tokens_per_{drawn}": length,
         "nfe": nfe,
         "nfe_mean": sum(nfe) / len(nfe),
         "tokens_per_forward": length * len(nfe) / sum(nfe),
@@ -52,10 +54,10 @@ def measures(method: cd.Method, out: Pictures) -> dict[str, Any]:
     }
 
 
-def summary(measured: dict[str, Any]) -> str:
+def summary(measured: dict[str, Any], drawn: str = "picture") -> str:
     """One line about one method."""
     name, window = measured["method"]["name"], measured["method"]["window"]
-    return (f"{name}, window {window}: NFE {measured['nfe_mean']:.1f} for {measured['tokens_per_picture']} tokens, "
+    return (f"{name}, window {window}: NFE {measured['nfe_mean']:.1f} for {measured[f'tokens_per_{drawn}']} tokens, "
             f"{measured['speedup_in_forwards']:.2f}x fewer forwards than AR, {measured['seconds']:.1f} s")
 
 
@@ -81,17 +83,21 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def sameness(same: int, pictures: int) -> str:
+def same_tokens(one: Pictures | Videos, other: Pictures | Videos) -> int:
+    """How many pictures or clips two methods drew alike."""
+    return sum(a == b for a, b in zip(one.tokens.tolist(), other.tokens.tolist(), strict=True))
+
+
+def sameness(same: int, total: int, drawn: str = "picture") -> str:
     """Whether SeedExact kept its promise, as it stands in exact arithmetic."""
-    if same == pictures:
-        return "AR and SeedExact drew the same pictures, token for token."
-    return (f"AR and SeedExact drew the same picture in {same} of {pictures} cases: where two tokens are nearly tied, "
+    if same == total:
+        return f"AR and SeedExact drew the same {drawn}s, token for token."
+    return (f"AR and SeedExact drew the same {drawn} in {same} of {total} cases: where two tokens are nearly tied, "
             "rounding decides.")
 
 
-def sheet_metadata(outs: Sequence[Pictures]) -> dict[str, str]:
-    """What all pictures of a sheet have in common, and the prompts and seeds of its pictures as JSON lists."""
+def shared_metadata(outs: Sequence[Pictures | Videos], **lists: Sequence[Any]) -> dict[str, str]:
+    """What all pictures of a sheet, or all clips of a film, have in common, and what each has as JSON lists."""
     every = [metadata for out in outs for metadata in out.metadata]
     common = {key: value for key, value in every[0].items() if all(one.get(key) == value for one in every)}
-    lists = {"prompts": outs[0].prompts, "seeds": outs[0].seeds}
     return {**common, **{key: json.dumps(value, ensure_ascii=False) for key, value in lists.items()}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import ceil, sqrt
 from unicodedata import category, normalize
 
@@ -30,11 +31,14 @@ class Column:
 
 
 @dataclass(frozen=True)
-class _Cell:
+class Cell:
     """A picture on a sheet and the lines underneath, each with its colour."""
 
     tile: Image.Image
     lines: Sequence[tuple[str, str]]
+    edge: str = EDGE
+    """Colour of the line around the picture."""
+    edge_width: int = 1
 
 
 def contact_sheet(pictures: Sequence[Image.Image], prompts: Sequence[str], seeds: Sequence[int],
@@ -45,20 +49,20 @@ def contact_sheet(pictures: Sequence[Image.Image], prompts: Sequence[str], seeds
     for picture, prompt, seed in zip(pictures, prompts, seeds, strict=True):
         tile = _tile(picture)
         said = _wrapped(prompt, tile.width, most=3)
-        cells.append(_Cell(tile, [*((line, INK) for line in said), (f"seed {seed}", PENCIL)]))
-    return _sheet([("", cells[first : first + columns]) for first in range(0, len(cells), columns)])
+        cells.append(Cell(tile, [*((line, INK) for line in said), (f"seed {seed}", PENCIL)]))
+    return sheet([("", cells[first : first + columns]) for first in range(0, len(cells), columns)])
 
 
 def comparison(columns: Sequence[Column], rows: Sequence[str]) -> Image.Image:
     """The same pictures by several methods: a column a method, a row a picture with its title above."""
-    return _sheet(
-        [(title, [_Cell(_tile(column.pictures[row]), [(column.captions[row], PENCIL)]) for column in columns])
+    return sheet(
+        [(title, [Cell(_tile(column.pictures[row]), [(column.captions[row], PENCIL)]) for column in columns])
          for row, title in enumerate(rows)],
         [(column.name, column.note) for column in columns],
     )
 
 
-def _sheet(rows: Sequence[tuple[str, Sequence[_Cell]]], heads: Sequence[tuple[str, str]] = ()) -> Image.Image:
+def sheet(rows: Sequence[tuple[str, Sequence[Cell]]], heads: Sequence[tuple[str, str]] = ()) -> Image.Image:
     """Rows of pictures of one size; a row may have a title above it, and the columns names and notes on top."""
     columns = len(rows[0][1])
     width, height = rows[0][1][0].tile.size
@@ -68,8 +72,8 @@ def _sheet(rows: Sequence[tuple[str, Sequence[_Cell]]], heads: Sequence[tuple[st
         tops.append(y)
         y += height + 8 + LINE * max(len(cell.lines) for cell in cells) + GAP
     across = columns * (width + GAP) - GAP
-    sheet = Image.new("RGB", (2 * MARGIN + across, y - GAP + MARGIN), PAPER)
-    draw = ImageDraw.Draw(sheet)
+    paper = Image.new("RGB", (2 * MARGIN + across, y - GAP + MARGIN), PAPER)
+    draw = ImageDraw.Draw(paper)
     for column, (name, note) in enumerate(heads):
         x = MARGIN + column * (width + GAP)
         draw.text((x, MARGIN - 6), name, INK, _font(22))
@@ -79,11 +83,13 @@ def _sheet(rows: Sequence[tuple[str, Sequence[_Cell]]], heads: Sequence[tuple[st
             draw.text((MARGIN, top - LINE - 8), _wrapped(title, across, most=1)[0], INK, _font(15))
         for column, cell in enumerate(cells):
             x = MARGIN + column * (width + GAP)
-            sheet.paste(cell.tile, (x, top))
-            draw.rectangle((x - 1, top - 1, x + width, top + height), outline=EDGE)
+            paper.paste(cell.tile, (x, top))
+            edge = cell.edge_width
+            draw.rectangle((x - edge, top - edge, x + width + edge - 1, top + height + edge - 1), outline=cell.edge,
+                           width=edge)
             for number, (line, colour) in enumerate(cell.lines):
                 draw.text((x, top + height + 8 + number * LINE), line, colour, _font(15))
-    return sheet
+    return paper
 
 
 def _tile(picture: Image.Image) -> Image.Image:
@@ -94,6 +100,7 @@ def _tile(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
 
 
+@cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
