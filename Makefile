@@ -11,7 +11,7 @@ PROMPTS := "a red heart" "a slice of pizza" "a smiling face with sunglasses" "a 
 demo: $(STAMP)
 	$(BIN)/scd generate $(PROMPTS) --guidance 3 --seed 7 -o out/demo
 	$(BIN)/scd compare $(PROMPTS) --guidance 3 --window 16 --seed 7 -o out/demo/compare.png
-	$(BIN)/scd video corridor --compare --seed 7 -o out/demo/clip.gif
+	$(BIN)/scd video arena --num-frames 12 --compare --seed 7 -o out/demo/clip.gif
 	@echo "Pictures: out/demo/contact-sheet.png    Methods compared: out/demo/compare.png, as a clip: out/demo/clip.gif"
 
 test: $(STAMP)
