@@ -1,4 +1,4 @@
-"""What the training of the video model promises: a fixed split, streams that show every frame, losses of the real model."""
+"""What training the video model promises: a fixed split, streams that show every frame, losses of the real model."""
 
 from __future__ import annotations
 
