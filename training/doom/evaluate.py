@@ -19,6 +19,7 @@ from torch import Tensor
 import coupled_decoding as cd
 from benchmarks.figures import save_figure
 from benchmarks.held_out import CONTEXT, FRAMES, Clip, read_clips
+from coupled_decoding.evaluation.clips import psnr
 from coupled_decoding.evaluation.entropy import mean_entropy
 from coupled_decoding.models.doom import DoomModel
 from coupled_decoding.models.family import to_pixels
@@ -73,14 +74,14 @@ def main() -> None:
     clips = read_clips(most=24)
     pixels = torch.stack([to_pixels(clip, model.size, model.device) for clip in clips])
     codes = model.encode(clips)
-    psnr = -10 * (model.tokenizer.decode(codes, *pixels.shape[-2:]) - pixels).square().flatten(2).mean(2).log10()
+    quality = psnr(model.tokenizer.decode(codes, *pixels.shape[-2:]), pixels)
     out = pipe(context_tokens=codes[:, : model.length_of(CONTEXT)], num_frames=FRAMES, seed=7)
     changes = codes[:, model.length_of(1) :].view(len(codes), FRAMES - 1, -1)
     session = model.session(out.context_tokens, FRAMES, None)
     figures = {
         "clips": len(clips),
-        "tokenizer PSNR, dB, first frame": float(psnr[:, 0].mean()),
-        "tokenizer PSNR, dB, later frames": float(psnr[:, 1:].mean()),
+        "tokenizer PSNR, dB, first frame": float(quality[:, 0].mean()),
+        "tokenizer PSNR, dB, later frames": float(quality[:, 1:].mean()),
         "codes that stand as one frame before": float((changes[:, 1:] == changes[:, :-1]).float().mean()),
         "nats a code, held-out clips": nats(model, codes),
         "entropy of the target at temperature 1, drawn clips": float(mean_entropy(session, out.tokens).mean()),

@@ -107,11 +107,6 @@ class SeedExact(Method):
         return exact_match
 
     @property
-    def remembers(self) -> bool:
-        """Whether target distributions must be kept after their positions have left the window."""
-        return self.first_guess in REMEMBERING
-
-    @property
     def needs_labels(self) -> bool:
         return False
 
