@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from tqdm import tqdm
 
 from coupled_decoding.models.clip_tokenizer import ChangeConfig, ClipConfig, ClipTokenizer
 from coupled_decoding.models.vq import VQConfig
+from training import checkpoints
 from training.doom.data import BUILD
 from training.vector_quantisation import MovingCodebook, reconstruction_loss
 
@@ -159,13 +159,11 @@ class Training:
         return loss.item()
 
     def save(self, path: Path) -> None:
-        partial = path.with_suffix(".tmp")
-        torch.save({
+        checkpoints.save(path, {
             "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "history": self.history,
             "step": self.step, "rate": self.model.config.change.rate,
             "books": [(book.counts, book.sums) for book in (self.picture_book, self.change_book)],
-        }, partial)
-        os.replace(partial, path)
+        })
 
     def resume(self, path: Path) -> float:
         """Go on from a checkpoint; returns the rate that it had come to."""

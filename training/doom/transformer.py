@@ -11,9 +11,7 @@ ends at zero. The weights with the best loss on held-out clips are kept in build
 from __future__ import annotations
 
 import argparse
-import os
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,6 +21,7 @@ from tqdm import tqdm
 
 from coupled_decoding.models.clip_tokenizer import ClipTokenizer
 from coupled_decoding.models.clip_transformer import ClipTransformer, ClipTransformerConfig, rotary_turns
+from training.checkpoints import save
 from training.doom.data import BUILD
 from training.doom.tokenizer import CHECKPOINT as TOKENIZER_CHECKPOINT
 from training.doom.tokenizer import CLIP, as_tensor, load_frames, load_tokenizer
@@ -84,12 +83,6 @@ def held_out_loss(model: ClipTransformer, codes: Tensor, start: int, known: int)
     losses = [code_loss(model, some[:, where].long(), turns)[:, skipped:].mean().item() for some in codes.split(8)]
     model.train()
     return sum(losses) / len(losses)
-
-
-def save(path: Path, content: dict) -> None:
-    partial = path.with_suffix(".tmp")
-    torch.save(content, partial)
-    os.replace(partial, path)
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from coupled_decoding.models.vq import VQConfig, VQTokenizer
+from training import checkpoints
 from training.emoji.data import BUILD
 from training.vector_quantisation import MovingCodebook, reconstruction_loss
 
@@ -126,10 +127,10 @@ def main() -> None:
 
 
 def save(model: VQTokenizer, optimizer: torch.optim.Optimizer, book: MovingCodebook, history: list[dict]) -> None:
-    partial = CHECKPOINT.with_suffix(".tmp")
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "counts": book.counts,
-                "sums": book.sums, "history": history}, partial)
-    partial.replace(CHECKPOINT)
+    checkpoints.save(CHECKPOINT, {
+        "model": model.state_dict(), "optimizer": optimizer.state_dict(), "counts": book.counts, "sums": book.sums,
+        "history": history,
+    })
 
 
 if __name__ == "__main__":

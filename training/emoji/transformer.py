@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import random
 import time
-from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
@@ -23,6 +22,7 @@ from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from coupled_decoding.models.vq import VQConfig, VQTokenizer
+from training.checkpoints import save
 from training.emoji.captions import CODES, MAX_PROMPT, PAD, VOCAB_SIZE, draw_caption, train_text_tokenizer
 from training.emoji.data import BUILD
 from training.emoji.tokenizer import CHECKPOINT as TOKENIZER_CHECKPOINT
@@ -90,12 +90,6 @@ def held_out_loss(model: LlamaForCausalLM, prompts: list[list[int]], codes: Tens
               for i in range(0, len(prompts), 32)]
     model.train()
     return sum(losses) / len(prompts)
-
-
-def save(path: Path, content: dict) -> None:
-    partial = path.with_suffix(".tmp")
-    torch.save(content, partial)
-    partial.replace(path)
 
 
 def main() -> None:
