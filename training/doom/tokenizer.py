@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from coupled_decoding.evaluation.clips import psnr
 from coupled_decoding.models.clip_tokenizer import ChangeConfig, ClipConfig, ClipTokenizer
 from coupled_decoding.models.vq import VQConfig
 from training import checkpoints
@@ -193,13 +194,13 @@ def straight_through(latents: Tensor, quantised: Tensor) -> Tensor:
 def quality(model: ClipTokenizer, clips: Tensor) -> dict[str, float]:
     """Of clips ``[B, T, 3, H, W]``: PSNR in dB by age, and how easily the codes of later frames are foreseen."""
     codes = model.encode(clips)
-    psnr = -10 * (model.decode(codes, *clips.shape[-2:]) - clips).square().flatten(2).mean(2).log10()  # [B, T]
+    by_frame = psnr(model.decode(codes, *clips.shape[-2:]), clips)  # [B, T]
     first = clips.shape[-2] * clips.shape[-1] // 16
     changes = (codes[:, first:] - model.config.picture.codes).view(len(codes), clips.shape[1] - 1, -1)
     counts = torch.bincount(changes.flatten(), minlength=model.config.change.codes)
     return {
-        "first": psnr[:, 0].mean().item(), "ninth": psnr[:, 8].mean().item(), "last": psnr[:, -1].mean().item(),
-        "later": psnr[:, 1:].mean().item(),
+        "first": by_frame[:, 0].mean().item(), "ninth": by_frame[:, 8].mean().item(), "last": by_frame[:, -1].mean().item(),
+        "later": by_frame[:, 1:].mean().item(),
         "nats": torch.distributions.Categorical(probs=counts / counts.sum()).entropy().item(),
         "same": (changes[:, 1:] == changes[:, :-1]).float().mean().item(),
     }

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from coupled_decoding.models.llama_parts import EPS, Layer, Transformer
 
 ROTARY_BASE = 100.0
-"""Clips are short and grids small: the slowest pair of channels turns once in some 600 places."""
+"""Clips are short and grids small: the slowest pair of channels turns once in some 400 places."""
 
 
 @dataclass(frozen=True)
