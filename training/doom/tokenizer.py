@@ -199,8 +199,8 @@ def quality(model: ClipTokenizer, clips: Tensor) -> dict[str, float]:
     changes = (codes[:, first:] - model.config.picture.codes).view(len(codes), clips.shape[1] - 1, -1)
     counts = torch.bincount(changes.flatten(), minlength=model.config.change.codes)
     return {
-        "first": by_frame[:, 0].mean().item(), "ninth": by_frame[:, 8].mean().item(), "last": by_frame[:, -1].mean().item(),
-        "later": by_frame[:, 1:].mean().item(),
+        "first": by_frame[:, 0].mean().item(), "ninth": by_frame[:, 8].mean().item(),
+        "last": by_frame[:, -1].mean().item(), "later": by_frame[:, 1:].mean().item(),
         "nats": torch.distributions.Categorical(probs=counts / counts.sum()).entropy().item(),
         "same": (changes[:, 1:] == changes[:, :-1]).float().mean().item(),
     }
