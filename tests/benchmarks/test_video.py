@@ -17,8 +17,8 @@ from benchmarks.methods import compared
 from benchmarks.video_rows import HELD_OUT, TOKENIZER
 from coupled_decoding.evaluation.clips import psnr
 from coupled_decoding.models.family import to_pixels
-from training.doom.data import held_out
-from training.doom.held_out import CHOSEN_BY, in_turn
+from training.doom.data import CHOSEN_BY, held_out
+from training.doom.held_out import in_turn
 
 
 def test_committed_clips_are_held_out_and_of_all_scenarios() -> None:

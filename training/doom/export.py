@@ -8,14 +8,12 @@ examples) is kept.
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import torch
 
 from coupled_decoding.models.clip_transformer import ClipTransformer, ClipTransformerConfig
-from coupled_decoding.models.doom import FILES, write_checkpoint
-from training.doom.data import BUILD
+from coupled_decoding.models.doom import write_checkpoint
 from training.doom.tokenizer import load_tokenizer
 from training.doom.transformer import BEST
 
@@ -26,11 +24,7 @@ def main() -> None:
     best = torch.load(BEST, weights_only=True)
     transformer = ClipTransformer(ClipTransformerConfig())
     transformer.load_state_dict(best["model"])
-    written = BUILD / "export"
-    write_checkpoint(written, transformer, load_tokenizer())
-    for name in FILES:
-        (SHIPPED / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(written / name, SHIPPED / name)
+    write_checkpoint(SHIPPED, transformer, load_tokenizer())
     size = sum(file.stat().st_size for file in SHIPPED.rglob("*") if file.is_file())
     print(f"{SHIPPED}: {size / 1e6:.1f} MB, step {best['step']}, held-out {best['held_out']:.4f} nats a code")
 

@@ -9,7 +9,6 @@ The first frames of held-out episodes, from the scenarios in turn; none of those
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -18,11 +17,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from benchmarks.held_out import CLIPS, FRAMES, write_clip
-from training.doom.data import SCENARIOS
+from coupled_decoding.models.writing import folder_written_whole
+from training.doom.data import CHOSEN_BY, SCENARIOS
 from training.doom.tokenizer import load_frames
-
-CHOSEN_BY = 48
-"""Held-out episodes, the first ones, on which the training of tokenizer and transformer looks at its losses."""
 
 
 def in_turn(episodes: Sequence[dict], count: int) -> list[int]:
@@ -40,14 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=CLIPS, help="a folder, which is replaced")
     args = parser.parse_args(arguments)
     frames, episodes = load_frames()
-    partial = args.out.with_name(args.out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for number, i in enumerate(tqdm(in_turn(episodes, args.clips))):
-        name = f"{number:03}-{episodes[i]['scenario']}-{episodes[i]['seed']}.webp"
-        write_clip(partial / name, [Image.fromarray(frame) for frame in frames[i, :FRAMES]])
-    shutil.rmtree(args.out, ignore_errors=True)
-    partial.rename(args.out)
+    with folder_written_whole(args.out, keep=False) as partial:
+        for number, i in enumerate(tqdm(in_turn(episodes, args.clips))):
+            name = f"{number:03}-{episodes[i]['scenario']}-{episodes[i]['seed']}.webp"
+            write_clip(partial / name, [Image.fromarray(frame) for frame in frames[i, :FRAMES]])
     size = sum(file.stat().st_size for file in args.out.iterdir())
     print(f"{args.out}: {args.clips} clips, {size / 1e6:.1f} MB")
 

@@ -4,14 +4,12 @@
 
 A batch is one stretch of frames, as many as the model ever sees at once, from the same place in several clips: from the
 first frame on, or from any later one, since long clips go on without theirs. The loss counts codes of later frames
-only. The learning rate follows the share of the time budget that is used up, so a run that shares its machine still
-ends at zero. The weights with the best loss on held-out clips are kept in build/doom/best.pt.
+only.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 
 import numpy as np
 import torch
@@ -21,10 +19,10 @@ from tqdm import tqdm
 
 from coupled_decoding.models.clip_tokenizer import ClipTokenizer
 from coupled_decoding.models.clip_transformer import ClipTransformer, ClipTransformerConfig, rotary_turns
-from training.checkpoints import save
-from training.doom.data import BUILD
+from training.doom.data import BUILD, CHOSEN_BY
 from training.doom.tokenizer import CHECKPOINT as TOKENIZER_CHECKPOINT
 from training.doom.tokenizer import CLIP, as_tensor, load_frames, load_tokenizer
+from training.run import Run
 
 CHECKPOINT, BEST, CODES = BUILD / "transformer.pt", BUILD / "best.pt", BUILD / "codes.pt"
 
@@ -97,74 +95,34 @@ def main() -> None:
     frames, episodes = load_frames()
     codes = encode_all(frames, load_tokenizer())
     train = codes[[not e["held_out"] for e in episodes]]
-    held_out = codes[[e["held_out"] for e in episodes]][:48]
+    held_out = codes[[e["held_out"] for e in episodes]][:CHOSEN_BY]
 
     model = ClipTransformer(ClipTransformerConfig())
     sizes = model.sizes
-    decayed = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() == 1]
-    for p in decayed:
-        torch.nn.init.normal_(p, std=0.02)
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
-        lr=args.learning_rate, betas=(0.9, 0.95), fused=True,
-    )
-    state: dict = {"seconds": 0.0, "step": 0, "history": [], "best": float("inf")}
-    if CHECKPOINT.exists():
-        state = torch.load(CHECKPOINT, weights_only=True)
-        model.load_state_dict(state.pop("model"))
-        optimizer.load_state_dict(state.pop("optimizer"))
-    generator = torch.Generator().manual_seed(1000 + state["step"])
+    for p in model.parameters():
+        if p.dim() > 1:
+            torch.nn.init.normal_(p, std=0.02)
+    run = Run(model, CHECKPOINT, BEST, args.minutes, args.learning_rate)
+    generator = torch.Generator().manual_seed(1000 + run.step)
     compiled = torch.compile(code_loss)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {len(train)} clips to train on, "
           f"{len(held_out)} held out", flush=True)
 
-    budget, last, saved = args.minutes * 60, time.time(), time.time()
-    progress = tqdm(total=int(budget), initial=int(state["seconds"]), unit="s", mininterval=20)
-    running: list[float] = []
-
     def look_at_held_out() -> None:
-        check = held_out_loss(model, held_out, 0, 9)
-        later = held_out_loss(model, held_out, 10, 9)
-        if running:
-            mean = sum(running) / len(running)
-            state["history"].append({"step": state["step"], "seconds": state["seconds"], "train": mean,
-                                     "held_out": check, "held_out_later": later})
-            print(f"step {state['step']} train {mean:.3f} held-out {check:.3f} later {later:.3f} nats", flush=True)
-            running.clear()
-        if check < state["best"]:
-            state["best"] = check
-            save(BEST, {"model": model.state_dict(), "held_out": check, "step": state["step"]})
+        run.look(held_out=held_out_loss(model, held_out, 0, 9), held_out_later=held_out_loss(model, held_out, 10, 9))
 
-    while state["seconds"] < budget:
-        done = state["seconds"] / budget
-        for group in optimizer.param_groups:
-            group["lr"] = args.learning_rate * min(1, (state["step"] + 1) / 200) * min(1, (1 - done) / 0.7)
+    while run.going_on:
         from_first = torch.rand((), generator=generator) < 0.4
         start = 0 if from_first else int(torch.randint(1, CLIP - sizes.span + 1, (), generator=generator))
         where = stretch(sizes, start, sizes.span)
         rows = torch.randint(len(train), (args.batch,), generator=generator)
         # rotary embeddings are relative: all stretches without a first frame share one set of turns, and one graph
         turns = turns_of(sizes, stretch(sizes, min(start, 1), sizes.span))
-        loss = compiled(model, train[rows][:, where].long(), turns).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        state["step"] += 1
-        running.append(loss.item())
-        if state["step"] % args.check_every == 0:
+        run.learn(compiled(model, train[rows][:, where].long(), turns).mean())
+        if run.step % args.check_every == 0:
             look_at_held_out()
-        now = time.time()
-        state["seconds"] += now - last
-        last = now
-        progress.n = int(state["seconds"])
-        if now - saved > 180:
-            saved = now
-            save(CHECKPOINT, state | {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
     look_at_held_out()
-    save(CHECKPOINT, state | {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
-    print(f"{state['step']} steps in {state['seconds'] / 60:.0f} minutes, best held-out loss {state['best']:.4f} nats")
+    run.finish()
 
 
 if __name__ == "__main__":

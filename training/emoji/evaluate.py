@@ -29,7 +29,7 @@ from coupled_decoding.evaluation.entropy import mean_entropy
 from coupled_decoding.models.emoji import EmojiModel
 from training.emoji.captions import draw_caption
 from training.emoji.tokenizer import CHECKPOINT as TOKENIZER_CHECKPOINT
-from training.emoji.tokenizer import load_pictures, psnr
+from training.emoji.tokenizer import load_pictures, quality
 from training.emoji.transformer import CHECKPOINT, encode_all
 
 DOCS = Path("docs")
@@ -105,7 +105,7 @@ def main() -> None:
     split = json.loads(PROMPTS.read_text(encoding="utf-8"))
     figures = {
         "held-out pictures": len(held_out),
-        "tokenizer PSNR, dB": float(psnr(model.vq, pictures[held_out]).mean()),
+        "tokenizer PSNR, dB": quality(model.vq, pictures[held_out]),
         "nats a code, own caption": float(nats(model, own, codes).mean()),
         "nats a code, another picture's caption": float(nats(model, shuffled, codes).mean()),
         "nats a code, no caption": float(nats(model, [model.unconditional] * len(own), codes).mean()),

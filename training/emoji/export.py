@@ -26,11 +26,7 @@ def main() -> None:
     best = torch.load(BEST, weights_only=True)
     model.load_state_dict(best["model"])
     text = Tokenizer.from_file(str(BUILD / "tokenizer.json"))
-    card = SHIPPED / "README.md"
-    words = card.read_text(encoding="utf-8") if card.exists() else ""  # the model card is written by hand and stays
     write_checkpoint(SHIPPED, model, load_vq(), text, grid=(GRID, GRID), max_prompt=MAX_PROMPT)
-    if words:
-        card.write_text(words, encoding="utf-8")
     size = sum(file.stat().st_size for file in SHIPPED.rglob("*") if file.is_file())
     print(f"{SHIPPED}: {size / 1e6:.1f} MB, step {best['step']}, held-out {best['held_out']:.4f} nats a code")
 

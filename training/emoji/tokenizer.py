@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from coupled_decoding.evaluation.clips import psnr
 from coupled_decoding.models.vq import VQConfig, VQTokenizer
 from training import checkpoints
 from training.emoji.data import BUILD
@@ -51,13 +52,10 @@ def shift(pictures: Tensor, generator: torch.Generator, most: int = 4) -> Tensor
 
 
 @torch.no_grad()
-def psnr(model: VQTokenizer, pictures: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each picture in dB, ``[N]``."""
-    out = []
-    for batch in pictures.split(64):
-        x = batch.float() / 255
-        out.append(-10 * (model.decode(model.encode(x)) - x).square().flatten(1).mean(1).log10())
-    return torch.cat(out)
+def quality(model: VQTokenizer, pictures: Tensor) -> float:
+    """Mean peak signal-to-noise ratio in dB of uint8 pictures ``[N, 3, H, W]`` encoded and decoded."""
+    decoded = torch.cat([model.decode(model.encode(batch.float() / 255)) for batch in pictures.split(64)])
+    return psnr(decoded.unsqueeze(1), pictures.unsqueeze(1)).mean().item()
 
 
 def main() -> None:
@@ -115,9 +113,9 @@ def main() -> None:
         step += 1
         progress.n = int(elapsed)
         if step % 200 == 0:
-            quality = psnr(model, check).mean().item()
-            history.append({"step": step, "seconds": elapsed, "loss": loss.item(), "psnr": quality})
-            progress.set_description(f"step {step} loss {loss.item():.4f} PSNR {quality:.2f} dB "
+            decibels = quality(model, check)
+            history.append({"step": step, "seconds": elapsed, "loss": loss.item(), "psnr": decibels})
+            progress.set_description(f"step {step} loss {loss.item():.4f} PSNR {decibels:.2f} dB "
                                      f"codes used {int((book.counts > 0.5).sum())}")
         if time.time() - saved > 120 or done > 0.999:
             saved = time.time()

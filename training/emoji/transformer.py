@@ -3,16 +3,13 @@
     python -m training.emoji.transformer --minutes 90     # resumes from build/emoji/transformer.pt
 
 A Llama of transformers; the loss counts picture codes only. Ten per cent of captions are dropped, so that the model is
-also its own unconditional model (classifier-free guidance, arXiv 2207.12598). The learning rate follows the share of
-the time budget that is used up, so a run that shares its machine still ends at zero. The weights with the best loss on
-held-out pictures are kept in build/emoji/best.pt.
+also its own unconditional model (classifier-free guidance, arXiv 2207.12598).
 """
 
 from __future__ import annotations
 
 import argparse
 import random
-import time
 
 import torch
 from tokenizers import Tokenizer
@@ -22,11 +19,11 @@ from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from coupled_decoding.models.vq import VQConfig, VQTokenizer
-from training.checkpoints import save
 from training.emoji.captions import CODES, MAX_PROMPT, PAD, VOCAB_SIZE, draw_caption, train_text_tokenizer
 from training.emoji.data import BUILD
 from training.emoji.tokenizer import CHECKPOINT as TOKENIZER_CHECKPOINT
 from training.emoji.tokenizer import load_pictures, sampling_weights, shift
+from training.run import Run
 
 CHECKPOINT, BEST = BUILD / "transformer.pt", BUILD / "best.pt"
 GRID = 16
@@ -111,46 +108,20 @@ def main() -> None:
     weights = sampling_weights(descriptions)[train]
 
     model = LlamaForCausalLM(model_config())
-    decayed = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() == 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
-        lr=args.learning_rate, betas=(0.9, 0.95), fused=True,
-    )
-    state: dict = {"seconds": 0.0, "step": 0, "history": [], "best": float("inf")}
-    if CHECKPOINT.exists():
-        state = torch.load(CHECKPOINT, weights_only=True)
-        model.load_state_dict(state.pop("model"))
-        optimizer.load_state_dict(state.pop("optimizer"))
-    generator = torch.Generator().manual_seed(1000 + state["step"])
-    rng = random.Random(1000 + state["step"])
+    run = Run(model, CHECKPOINT, BEST, args.minutes, args.learning_rate)
+    generator = torch.Generator().manual_seed(1000 + run.step)
+    rng = random.Random(1000 + run.step)
     check_rng = random.Random(0)
     check_prompts = [prompt_ids(text, draw_caption(descriptions[i], check_rng)) for i in held_out]
     compiled = torch.compile(code_loss)
 
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {len(train)} pictures to train on, "
           f"{len(held_out)} held out")
-    budget, last, saved = args.minutes * 60, time.time(), time.time()
-    progress = tqdm(total=int(budget), initial=int(state["seconds"]), unit="s")
-    running: list[float] = []
 
     def look_at_held_out() -> None:
-        check = held_out_loss(model, check_prompts, codes[held_out, 0], pad)
-        if running:
-            train_loss = sum(running) / len(running)
-            state["history"].append(
-                {"step": state["step"], "seconds": state["seconds"], "train": train_loss, "held_out": check}
-            )
-            progress.set_description(f"step {state['step']} train {train_loss:.3f} held-out {check:.3f} nats a code")
-            running.clear()
-        if check < state["best"]:
-            state["best"] = check
-            save(BEST, {"model": model.state_dict(), "held_out": check, "step": state["step"]})
+        run.look(held_out=held_out_loss(model, check_prompts, codes[held_out, 0], pad))
 
-    while state["seconds"] < budget:
-        done = state["seconds"] / budget
-        for group in optimizer.param_groups:
-            group["lr"] = args.learning_rate * min(1, (state["step"] + 1) / 200) * min(1, (1 - done) / 0.7)
+    while run.going_on:
         # four batches at once, sorted by prompt length, so that most batches are short
         drawn = torch.multinomial(weights, 4 * args.batch, replacement=True, generator=generator).tolist()
         rows = []
@@ -162,25 +133,11 @@ def main() -> None:
         rng.shuffle(batches)
         for batch in batches:
             ids, labels = collate([p for p, _ in batch], torch.stack([c for _, c in batch]), pad)
-            loss = compiled(model, ids, labels)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            state["step"] += 1
-            running.append(loss.item())
-            if state["step"] % args.check_every == 0:
+            run.learn(compiled(model, ids, labels))
+            if run.step % args.check_every == 0:
                 look_at_held_out()
-        now = time.time()
-        state["seconds"] += now - last
-        last = now
-        progress.n = int(state["seconds"])
-        if now - saved > 180:
-            saved = now
-            save(CHECKPOINT, state | {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
     look_at_held_out()
-    save(CHECKPOINT, state | {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
-    print(f"{state['step']} steps in {state['seconds'] / 60:.0f} minutes, best held-out loss {state['best']:.4f} nats")
+    run.finish()
 
 
 def prompt_ids(text: Tokenizer, caption: str) -> list[int]:

@@ -14,16 +14,13 @@ files                  ``clip_config.json``, ``model.safetensors``, ``tokenizer/
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from PIL import Image
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.target import Sampling
@@ -34,6 +31,7 @@ from coupled_decoding.models.family import Card, to_images, to_pixels
 from coupled_decoding.models.files import Placement, load_weights, naming, require_files
 from coupled_decoding.models.session import TransformersSession
 from coupled_decoding.models.video_family import VideoModel, check_codes
+from coupled_decoding.models.writing import folder_written_whole, write_json, write_weights
 
 FILES = ("clip_config.json", "model.safetensors", "tokenizer/config.json", "tokenizer/model.safetensors")
 FRAMES = 33
@@ -142,17 +140,12 @@ class DoomModel(VideoModel):
 
 
 def write_checkpoint(folder: Path, transformer: ClipTransformer, tokenizer: ClipTokenizer) -> None:
-    """Write a folder of this family, whole or not at all; an earlier one of that name is replaced.
+    """Write a folder of this family, whole or not at all; other files that stand in it (a card, examples) stay.
 
     Weights are stored in float16.
     """
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / "tokenizer").mkdir(parents=True)
-    for place, model in ((partial, cast(nn.Module, transformer)), (partial / "tokenizer", tokenizer)):
-        weights = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
-        save_file(weights, place / "model.safetensors")
-    (partial / "clip_config.json").write_text(json.dumps(transformer.sizes.to_dict(), indent=2) + "\n")
-    (partial / "tokenizer/config.json").write_text(json.dumps(tokenizer.config.to_dict(), indent=2) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with folder_written_whole(folder, keep=True) as partial:
+        write_json(transformer.sizes.to_dict(), partial / "clip_config.json")
+        write_weights(transformer, partial / "model.safetensors")
+        write_json(tokenizer.config.to_dict(), partial / "tokenizer/config.json")
+        write_weights(tokenizer, partial / "tokenizer/model.safetensors")

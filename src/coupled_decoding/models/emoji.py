@@ -12,15 +12,12 @@ files                  ``config.json``, ``model.safetensors`` (LlamaForCausalLM)
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import AutoModelForCausalLM
@@ -41,6 +38,7 @@ from coupled_decoding.models.family import (
 from coupled_decoding.models.files import Placement, load_pretrained, load_weights, naming, read_json, require_files
 from coupled_decoding.models.session import TransformersSession
 from coupled_decoding.models.vq import DOWNSAMPLING, VQConfig, VQTokenizer
+from coupled_decoding.models.writing import folder_written_whole, write_json, write_weights
 
 FILES = (
     "config.json", "model.safetensors", "tokenizer.json", "picture_config.json", "vq/config.json",
@@ -120,21 +118,16 @@ class EmojiModel(PictureModel):
 def write_checkpoint(
     folder: Path, model: Any, vq: VQTokenizer, text: Tokenizer, *, grid: tuple[int, int], max_prompt: int
 ) -> None:
-    """Write a folder of this family, whole or not at all; an earlier one of that name is replaced.
+    """Write a folder of this family, whole or not at all; other files that stand in it (a card) stay.
 
     Weights are stored in float16. ``model`` is a LlamaForCausalLM, ``grid`` the codes down and across, ``max_prompt``
     the most tokens of a prompt, both marks included.
     """
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / "vq").mkdir(parents=True)
-    model.half().save_pretrained(partial)
-    (partial / "generation_config.json").unlink(missing_ok=True)  # its defaults would be applied by ``generate``
-    text.save(str(partial / "tokenizer.json"))
     picture = {"grid": grid, "max_prompt": max_prompt, "guidance_scale": 1.0, "sampling": {"temperature": 1.0}}
-    (partial / "picture_config.json").write_text(json.dumps(picture, indent=2) + "\n")
-    (partial / "vq/config.json").write_text(json.dumps(vq.config.to_dict(), indent=2) + "\n")
-    weights = {name: tensor.half().contiguous() for name, tensor in vq.state_dict().items()}
-    save_file(weights, partial / "vq/model.safetensors")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with folder_written_whole(folder, keep=True) as partial:
+        model.half().save_pretrained(partial)
+        (partial / "generation_config.json").unlink(missing_ok=True)  # its defaults would be applied by ``generate``
+        text.save(str(partial / "tokenizer.json"))
+        write_json(picture, partial / "picture_config.json")
+        write_json(vq.config.to_dict(), partial / "vq/config.json")
+        write_weights(vq, partial / "vq/model.safetensors")
