@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from coupled_decoding import AR, SCD, SJD, Method, Sampling, SeedExact
-from coupled_decoding.decoding import coupling, guesses, memory, methods, verification, window
+from coupled_decoding.decoding import coupling, guesses, memory, methods, prediction, state, verification, window
 from coupled_decoding.decoding.coupling import COUPLINGS
 from coupled_decoding.decoding.draw import accepts, inverse_cdf, race, residual_draw
 from coupled_decoding.decoding.guesses import GUESSES, Entering
@@ -60,23 +60,34 @@ CONFIGURATIONS: list[tuple[Method, str, str]] = [
     (SCD(2, "previous-frame-distribution", "gumbel"), "clip", "top_p"),
     (SCD(5, "previous-frame-distribution", "gumbel"), "clip", "none"),
     (SeedExact(3, "previous-frame-distribution"), "clip", "top_k"),
+    (SCD(5, "uniform", "maximal", predict=True), "free", "top_k"),
+    (SCD(3, "random", "maximal", predict=True), "given", "none"),
+    (SCD(5, "repeat", "gumbel", predict=True), "grid", "none"),
+    (SCD(3, "uniform", "gumbel", predict=True), "legal", "all"),
+    (SCD(5, "previous-frame-distribution", "gumbel", predict=True), "clip", "top_k"),
+    (SeedExact(5, "above", predict=True), "legal", "none"),
+    (SeedExact(3, "uniform", predict=True), "grid", "top_k"),
 ]
 
 
 def name_of(configuration: tuple[Method, str, str]) -> str:
     method, scenario, sampling = configuration
-    return f"{method.name}-{method.window}-{method.first_guess}-{scenario}-{sampling}"
+    predicts = "-predict" if method.predict else ""
+    return f"{method.name}-{method.window}-{method.first_guess}{predicts}-{scenario}-{sampling}"
 
 
 def test_the_configurations_cover_what_they_should() -> None:
     """Whoever drops a configuration must see what is no longer tested."""
     covered = set()
     for method, scenario, sampling in CONFIGURATIONS:
-        traits = [method.name, method.first_guess, method.window, scenario, SAMPLINGS[sampling].top_k is not None]
+        cut = SAMPLINGS[sampling].top_k is not None
+        traits = [method.name, method.first_guess, method.window, f"predict {method.predict}", scenario, cut]
         covered |= {(one, other) for one in traits for other in traits}
     for method in ("SJD", "SCD-maximal", "SCD-gumbel", "SeedExact"):
         for other in (*GUESSES, 2, 3, 5, True, False, "free", "grid", "legal", "clip"):
             assert (method, other) in covered, (method, other)
+    for method, other in product(("SCD-maximal", "SCD-gumbel", "SeedExact"), ("predict True", "predict False")):
+        assert (method, other) in covered, (method, other)
     for guess, other in product(GUESSES, (2, 3, 5, True, False)):
         assert (guess, other) in covered, (guess, other)
 
@@ -144,6 +155,15 @@ def label_with_the_tail(entering: Entering) -> tuple[Tensor, Tensor]:
     return race(likeliest, entering.noise), label
 
 
+def another_label(
+    window: Window, memory: memory.Memory, committed: Tensor, accepted: Tensor, token: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A predicted draft that is labelled with another distribution than drew it."""
+    assert window.averages is not None
+    row, offset, drafts, _ = prediction.predicted(window, memory, committed, accepted, token)
+    return row, offset, drafts, torch.nn.functional.normalize(window.averages[row, offset].square(), p=1, dim=-1)
+
+
 def break_labels(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(COUPLINGS, "maximal", keep_old_labels)
 
@@ -160,6 +180,10 @@ def break_remembered_labels(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(GUESSES, "previous-frame-distribution", label_with_the_tail)
 
 
+def break_predicted_labels(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(state, "predicted", another_label)
+
+
 def break_residual_support(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(verification, "residual_draw", residual_with_epsilon)
 
@@ -172,6 +196,9 @@ WRONG_VERSIONS: dict[str, tuple[Break, Method, str, str]] = {
     "residual from position noise": (break_residual_noise, SCD(3, "random", "gumbel"), "many codes", "none"),
     "label of more than what is kept": (
         break_remembered_labels, SCD(3, "previous-frame-distribution", "gumbel"), "clip", "none",
+    ),
+    "label that did not predict": (
+        break_predicted_labels, SCD(3, "uniform", "gumbel", predict=True), "short", "none",
     ),
     "epsilon in the residual": (break_residual_support, SJD(3, "uniform"), "short", "top_k"),
 }
@@ -205,3 +232,4 @@ def test_the_breakages_are_made_from_the_right_version() -> None:
     assert methods.SCD().verification_function is verification.rejection_sampling
     assert verification.residual_draw is residual_draw
     assert window.uniforms is uniforms
+    assert state.predicted is prediction.predicted

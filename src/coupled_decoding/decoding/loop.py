@@ -88,7 +88,7 @@ def decode(
         _read_given(session, state, given)
 
     started = time.perf_counter()
-    window = state.open_window(method.needs_labels)
+    window = state.open_window(method.needs_labels, method.predict)
     while window is not None:
         before = time.perf_counter()
         logits = _forward(session, state, window, outputs)[..., columns]  # [R, T, C]
@@ -100,6 +100,9 @@ def decode(
         drawn, labels = method.coupling_function(window, target)
         drawn = _with_bonus(window, target, drawn)
         accepted, token = method.verification_function(window, target, drawn)
+        state.remember(window, target)
+        if method.predict:
+            state.predict(window, target, drawn, labels, accepted, token)
 
         active = state.active
         committed, changed, pending, broken = state.commit(window, drawn, accepted, token, target[..., 0].isnan())
@@ -116,7 +119,6 @@ def decode(
             started += time.perf_counter() - before  # what the listener does with it is not the decoder's time
             if stopped:
                 break
-        state.remember(window, target)
         window = state.slide(window, labels, committed)
     trace.seconds_outside = time.perf_counter() - started - trace.seconds_model
     return Decoded(state.committed_tokens(), trace, seeds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from coupled_decoding.decoding.coupling import COUPLINGS, Coupling
 from coupled_decoding.decoding.guesses import GUESSES, REMEMBERING, Guess
@@ -19,10 +19,13 @@ class Method:
         first_guess: what a position that enters the window starts from: ``"uniform"``, ``"random"``, ``"repeat"``,
             ``"above"``, ``"previous-frame"`` or ``"previous-frame-distribution"``; see
             :mod:`coupled_decoding.decoding.guesses`.
+        predict: redraw the first draft behind each commit from what foretells it best; see
+            :mod:`coupled_decoding.decoding.prediction`. False is the method as published.
     """
 
     window: int = 64
     first_guess: str = "uniform"
+    predict: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.window, int) or self.window < 1:
@@ -49,7 +52,7 @@ class Method:
     @property
     def remembers(self) -> bool:
         """Whether target distributions must be kept after their positions have left the window."""
-        return self.first_guess in REMEMBERING
+        return self.predict or self.first_guess in REMEMBERING
 
     @property
     def needs_labels(self) -> bool:

@@ -9,6 +9,7 @@ from coupled_decoding.decoding.guesses import Entering, Guess
 from coupled_decoding.decoding.layout import BatchLayout
 from coupled_decoding.decoding.memory import Memory
 from coupled_decoding.decoding.noise import exponentials
+from coupled_decoding.decoding.prediction import NEWEST, predicted
 from coupled_decoding.decoding.window import Window
 
 
@@ -92,13 +93,14 @@ class State:
 
     # -- windows -----------------------------------------------------------------------------------------------------
 
-    def open_window(self, with_labels: bool) -> Window | None:
+    def open_window(self, with_labels: bool, with_averages: bool) -> Window | None:
         """The first window, all of it first guesses; None if nothing is left to generate."""
         window = self._window([row for row, end in enumerate(self.lengths) if self.start[row] < end])
         if window is not None:
             shape = (*window.index.shape, len(self.layout.codes))
             window.noise = torch.zeros(shape, dtype=self.dtype, device=self.device)
             window.labels = torch.zeros_like(window.noise) if with_labels else None
+            window.averages = torch.zeros_like(window.noise) if with_averages else None
             self._enter(window, [0] * len(self.active))
         return window
 
@@ -141,6 +143,19 @@ class State:
             exists = torch.arange(window.index.shape[1], device=self.device) < window.size.unsqueeze(1)
             self.memory.remember(rows[exists], window.index[exists], target[exists])
 
+    def predict(self, window: Window, target: Tensor, drawn: Tensor, labels: Tensor, accepted: Tensor, token: Tensor
+                ) -> None:
+        """Put a better draft, and its label, right behind what each row commits now; ``target`` is remembered before.
+
+        ``drawn`` LongTensor ``[R, T]`` and ``labels`` ``[R, T, C]`` of the coupling are written to.
+        """
+        if window.averages is None or self.memory is None:
+            raise ValueError("prediction needs averages and memory")
+        window.averages.lerp_(target, NEWEST)
+        committed = self._column(self.tokens[window.rows, 1:])
+        row, offset, drafts, label = predicted(window, self.memory, committed, accepted, token)
+        drawn[row, offset], labels[row, offset] = drafts, label
+
     def slide(self, window: Window, labels: Tensor, committed: list[int]) -> Window | None:
         """The next window: unfinished rows moved by what they committed; None if there are none.
 
@@ -162,6 +177,8 @@ class State:
         moved.noise = slid(window.noise)
         if window.labels is not None:
             moved.labels = slid(labels)
+        if window.averages is not None:
+            moved.averages = slid(window.averages)
         self._enter(moved, [width - committed[i] for i in staying])
         return moved
 
@@ -209,6 +226,8 @@ class State:
         window.drafts[row, offset] = drafts
         if window.labels is not None:
             window.labels[row, offset] = label
+        if window.averages is not None:
+            window.averages[row, offset] = 0
         there = self.tokens[batch_row, index + 1]
         self.tokens[batch_row, index + 1] = torch.where(window.forced[row, offset], there, self.layout.codes[drafts])
 

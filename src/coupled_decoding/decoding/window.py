@@ -38,11 +38,15 @@ class Window:
     """``[R, T, C]``: the distribution that each draft was really drawn from; None where nothing asks for it."""
     noise: Tensor
     """``[R, T, C]``: exponential noise of each position, the same at every step."""
+    averages: Tensor | None = None
+    """``[R, T, C]``: of the target distributions that each position has had, newer ones weighing more; not normalised.
+    None where nothing asks for it."""
 
     def cast(self, dtype: torch.dtype) -> None:
         """Bring noise and labels to the precision of the target distributions."""
         self.noise = self.noise.to(dtype)
         self.labels = None if self.labels is None else self.labels.to(dtype)
+        self.averages = None if self.averages is None else self.averages.to(dtype)
 
     def uniforms(self, *purposes: Purpose) -> Tensor:
         """A number in (0, 1) for each purpose and position at this visit: float64 ``[len(purposes), R, T]``."""
