@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +22,7 @@ import coupled_decoding as cd
 from benchmarks.counts import joined, summary
 from benchmarks.kept import Kept, write_text
 from benchmarks.machine import describe
-from benchmarks.methods import compared
+from benchmarks.methods import compared, options
 from benchmarks.prompts import prompts
 
 OUT = Path("docs/figures")
@@ -37,7 +36,7 @@ def cases(window: int) -> list[tuple[cd.Method, float]]:
 
 
 def key(method: cd.Method, scale: float) -> str:
-    return json.dumps({"method": method.name, **asdict(method), "guidance": scale}, sort_keys=True)
+    return json.dumps({"method": method.name, **options(method), "guidance": scale}, sort_keys=True)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from benchmarks.figures import save_figure
 from benchmarks.held_out import CLIPS, CONTEXT, FRAMES, Clip, read_clips
 from benchmarks.kept import Kept, write_text
 from benchmarks.machine import describe
-from benchmarks.methods import compared
+from benchmarks.methods import compared, options
 from coupled_decoding.decoding.guesses import GUESSES
 from coupled_decoding.models.files import require_extra
 from coupled_decoding.pipelines.video import VideoPipeline
@@ -55,7 +55,7 @@ def cases() -> Iterator[Case]:
 
 def name_of(case: Case, of: Mapping[str, str | int]) -> str:
     method, sampling = case
-    return json.dumps({"method": method.name, **asdict(method), **asdict(sampling), **of}, sort_keys=True)
+    return json.dumps({"method": method.name, **options(method), **asdict(sampling), **of}, sort_keys=True)
 
 
 def measure(pipe: VideoPipeline, clips: Sequence[Clip], batch: int, case: Case) -> dict[str, float]:

@@ -4,7 +4,7 @@ from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.loop import Decoded, decode
 from coupled_decoding.decoding.methods import AR, SCD, SJD, Method, SeedExact
 from coupled_decoding.decoding.noise import NOISE_VERSION
-from coupled_decoding.decoding.session import Session
+from coupled_decoding.decoding.session import BranchingSession, Session
 from coupled_decoding.decoding.target import Sampling
 from coupled_decoding.decoding.trace import Step, Trace
 from coupled_decoding.evaluation.conformance import check_session
@@ -12,6 +12,6 @@ from coupled_decoding.pipelines.generate import generate_with
 from coupled_decoding.pipelines.load import from_pretrained
 
 __all__ = [
-    "AR", "NOISE_VERSION", "SCD", "SJD", "Decoded", "Layout", "Method", "Sampling", "SeedExact", "Session", "Step",
-    "Trace", "check_session", "decode", "from_pretrained", "generate_with",
+    "AR", "NOISE_VERSION", "SCD", "SJD", "BranchingSession", "Decoded", "Layout", "Method", "Sampling", "SeedExact",
+    "Session", "Step", "Trace", "check_session", "decode", "from_pretrained", "generate_with",
 ]

@@ -17,7 +17,7 @@ from coupled_decoding.evaluation.tabular import TabularSession
 SUITE_FALSE_ALARM = 1e-6
 """How often the whole suite may fail though everything is right, if all its seeds were drawn anew."""
 COMPARISONS = 1000
-"""More than the suite makes: 36 exactness configurations of up to 4 kinds of row, 32 examples of up to 7 coupling
+"""More than the suite makes: 45 exactness configurations of up to 4 kinds of row, 32 examples of up to 7 coupling
 laws, and about 100 others."""
 TAIL = 1000
 """So far out, a chi-square over cells of at least ``LEAST`` expected counts is optimistic: at a nominal 1e-12 the true
@@ -155,9 +155,14 @@ class ChainSession:
         self.after = 1.5 * torch.randn(vocab_size, vocab_size, generator=generator, dtype=dtype)
         self.at = torch.randn(101, vocab_size, generator=generator, dtype=dtype)
 
-    def forward(self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None) -> Tensor:
+    def forward(
+        self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None, parents: Tensor | None = None
+    ) -> Tensor:
         prompts = (self.prompts if rows is None else self.prompts[rows]).unsqueeze(1)
         return self.after[tokens] + self.at[(7 * positions + 3 * prompts) % len(self.at)]
+
+    def keep(self, which: Tensor, columns: Tensor) -> None:
+        """Nothing is remembered."""
 
 
 def window_of(label: Tensor, count: int, seed: int = 0, visit: int = 0) -> Window:

@@ -31,10 +31,14 @@ def methods(window: int, first_guess: str = "uniform") -> list[Method]:
 
 
 def method_name(method: Method) -> str:
-    return f"{method.name}-{method.window}-{method.first_guess}"
+    beyond = ("-predict" if method.predict else "") + (f"-branches-{method.branches}" if method.branches else "")
+    return f"{method.name}-{method.window}-{method.first_guess}{beyond}"
 
 
-VARIED = [AR(), *methods(16), *methods(5, "above"), *methods(4, "repeat"), *methods(3, "random")]
+VARIED = [
+    AR(), *methods(16), *methods(5, "above"), *methods(4, "repeat"), *methods(3, "random"), SCD(9, predict=True),
+    SCD(7, coupling="maximal", predict=True), SCD(8, predict=True, branches=9), SeedExact(6, predict=True, branches=5),
+]
 
 # rows of one batch over many codes: grids of several shapes, one cut short, and several prompts
 WIDE_CODES = torch.arange(10, 190)
@@ -69,33 +73,35 @@ def decode_scenario(scenario: Scenario, method: Method, sampling: Sampling, seed
 
 @given(
     seed=st.integers(0, 2**62), batch=st.integers(1, 8), window=st.integers(1, 8), guess=st.sampled_from([*GUESSES]),
-    scenario=st.sampled_from(sorted(SCENARIOS)), sampling=st.sampled_from(SAMPLINGS), dtype=st.sampled_from(DTYPES),
+    predict=st.booleans(), branches=st.integers(0, 7), scenario=st.sampled_from(sorted(SCENARIOS)),
+    sampling=st.sampled_from(SAMPLINGS), dtype=st.sampled_from(DTYPES),
 )
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 def test_seed_exact_gives_the_tokens_of_ar(
-    seed: int, batch: int, window: int, guess: str, scenario: str, sampling: Sampling, dtype: torch.dtype
+    seed: int, batch: int, window: int, guess: str, predict: bool, branches: int, scenario: str, sampling: Sampling,
+    dtype: torch.dtype,
 ) -> None:
-    """Whatever the window, first guess, layout, sampling and precision (the tables are exact in both)."""
+    """Whatever the drafts are, the layout, the sampling and the precision (the tables are exact in both)."""
     decoded = [
         decode_scenario(SCENARIOS[scenario], method, sampling, seed, batch, dtype)
-        for method in (AR(), SeedExact(window, guess))
+        for method in (AR(), SeedExact(window, guess, predict=predict, branches=branches))
     ]
     assert torch.equal(*decoded)
 
 
 @given(
     seed=st.integers(0, 2**62), model=st.integers(0, 2**31), size=st.integers(2, 4), length=st.integers(1, 7),
-    window=st.integers(2, 8), dtype=st.sampled_from(DTYPES),
+    window=st.integers(2, 8), branches=st.integers(0, 9), dtype=st.sampled_from(DTYPES),
 )
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_seed_exact_gives_the_tokens_of_ar_on_any_model(
-    seed: int, model: int, size: int, length: int, window: int, dtype: torch.dtype
+    seed: int, model: int, size: int, length: int, window: int, branches: int, dtype: torch.dtype
 ) -> None:
     """Over random models of several sizes and lengths, without a layout."""
     session = TabularSession.random(size, length, torch.tensor([0, 1, 1]), seed=model, dtype=dtype)
     for guess in GUESSES:
         expected = decode(session, length, method=AR(), seed=seed)
-        got = decode(session, length, method=SeedExact(window, guess), seed=seed)
+        got = decode(session, length, method=SeedExact(window, guess, branches=branches), seed=seed)
         assert torch.equal(got.tokens, expected.tokens)
         assert (got.trace.nfe <= expected.trace.nfe).all()
 
@@ -108,6 +114,9 @@ def test_seed_exact_gives_the_tokens_of_ar_over_many_codes(dtype: torch.dtype, g
     expected = decode_wide(everyone, AR(), dtype).tokens
     for window in (*range(1, 9), 16, 64):
         assert torch.equal(decode_wide(everyone, SeedExact(window, guess), dtype).tokens, expected)
+    for window, branches in [(1, 4), (2, 1), (5, 8), (16, 100), (64, 1000)]:
+        method = SeedExact(window, guess, predict=True, branches=branches)
+        assert torch.equal(decode_wide(everyone, method, dtype).tokens, expected)
 
 
 @pytest.mark.parametrize("guess", GUESSES)
@@ -221,8 +230,10 @@ class SomeColumns(ChainSession):
 
     output_codes = torch.tensor([0, 3, 4, 8, 9, 10, 11, 15])
 
-    def forward(self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None) -> Tensor:
-        return super().forward(tokens, positions, rows)[..., self.output_codes]
+    def forward(
+        self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None, parents: Tensor | None = None
+    ) -> Tensor:
+        return super().forward(tokens, positions, rows, parents)[..., self.output_codes]
 
 
 @pytest.mark.parametrize("codes", [[3, 8, 15], [8, 9, 10, 11], [0, 3, 4, 8, 9, 10, 11, 15]])

@@ -10,7 +10,19 @@ import torch
 from torch import Tensor
 
 from coupled_decoding import AR, SCD, SJD, Method, Sampling, SeedExact
-from coupled_decoding.decoding import coupling, guesses, memory, methods, prediction, state, verification, window
+from coupled_decoding.decoding import (
+    branches,
+    coupling,
+    following,
+    guesses,
+    loop,
+    memory,
+    methods,
+    prediction,
+    state,
+    verification,
+    window,
+)
 from coupled_decoding.decoding.coupling import COUPLINGS
 from coupled_decoding.decoding.draw import accepts, inverse_cdf, race, residual_draw
 from coupled_decoding.decoding.guesses import GUESSES, Entering
@@ -67,13 +79,22 @@ CONFIGURATIONS: list[tuple[Method, str, str]] = [
     (SCD(5, "previous-frame-distribution", "gumbel", predict=True), "clip", "top_k"),
     (SeedExact(5, "above", predict=True), "legal", "none"),
     (SeedExact(3, "uniform", predict=True), "grid", "top_k"),
+    (SCD(3, "uniform", "gumbel", branches=3), "free", "none"),
+    (SCD(5, "uniform", "gumbel", predict=True, branches=8), "grid", "none"),
+    (SCD(5, "repeat", "gumbel", branches=20), "legal", "all"),
+    (SCD(3, "uniform", "gumbel", predict=True, branches=2), "many codes", "none"),
+    (SCD(5, "previous-frame-distribution", "gumbel", branches=5), "clip", "none"),
+    (SeedExact(3, "uniform", branches=3), "legal", "none"),
+    (SeedExact(5, "repeat", predict=True, branches=6), "grid", "top_k"),
+    (SeedExact(5, "above", branches=9), "free", "none"),
+    (SeedExact(2, "previous-frame-distribution", predict=True, branches=1), "clip", "none"),
 ]
 
 
 def name_of(configuration: tuple[Method, str, str]) -> str:
     method, scenario, sampling = configuration
-    predicts = "-predict" if method.predict else ""
-    return f"{method.name}-{method.window}-{method.first_guess}{predicts}-{scenario}-{sampling}"
+    beyond = ("-predict" if method.predict else "") + (f"-branches-{method.branches}" if method.branches else "")
+    return f"{method.name}-{method.window}-{method.first_guess}{beyond}-{scenario}-{sampling}"
 
 
 def test_the_configurations_cover_what_they_should() -> None:
@@ -164,6 +185,27 @@ def another_label(
     return row, offset, drafts, torch.nn.functional.normalize(window.averages[row, offset].square(), p=1, dim=-1)
 
 
+def unnormalised(weights: Tensor) -> Tensor:
+    """Candidates drawn without replacement, but labelled as if what came before had not been taken away."""
+    return weights
+
+
+def break_candidates(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(following, "_normalised", unnormalised)
+
+
+def grow_by_the_next_draft(window: Window, count: int, *, from_drafts: bool) -> branches.Branches:
+    """Branches only where the draft behind the fork is code 0: a draft that is not verified decides."""
+    grown = branches.grow(window, count, from_drafts=from_drafts)
+    behind = (grown.fork + 1).clamp(max=window.drafts.shape[1] - 1)
+    grown.exists &= window.drafts.gather(1, behind) == 0
+    return grown
+
+
+def break_tree(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(loop, "grow", grow_by_the_next_draft)
+
+
 def break_labels(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(COUPLINGS, "maximal", keep_old_labels)
 
@@ -200,6 +242,10 @@ WRONG_VERSIONS: dict[str, tuple[Break, Method, str, str]] = {
     "label that did not predict": (
         break_predicted_labels, SCD(3, "uniform", "gumbel", predict=True), "short", "none",
     ),
+    "candidates with labels of their own": (
+        break_candidates, SCD(3, "uniform", "gumbel", branches=3), "many codes", "none",
+    ),
+    "tree shaped by drafts": (break_tree, SCD(3, "uniform", "gumbel", branches=3), "short", "none"),
     "epsilon in the residual": (break_residual_support, SJD(3, "uniform"), "short", "top_k"),
 }
 

@@ -68,12 +68,29 @@ def test_legal_given_tokens_are_taken() -> None:
     (lambda: SJD(window="64"), "window is 64: give a whole number"),  # type: ignore[arg-type]
     (lambda: AR(window=2), "window is 2: AR has a window of 1; use SeedExact for a larger one"),
     (lambda: SJD(first_guess="zeros"), "first_guess is 'zeros': give one of uniform, random, repeat, above"),
+    (lambda: SJD(predict=True), "predict or branches are given to SJD"),
+    (lambda: SCD(coupling="maximal", branches=4), "branches are given with maximal coupling"),
+    (lambda: SeedExact(branches=-1), "branches is -1: give a whole number of at least 0"),
     (lambda: SCD(coupling="independent"), "coupling is 'independent': give 'gumbel' or 'maximal'"),
 ])
 def test_methods_refuse(make: Any, sentence: str) -> None:
     """Windows, first guesses and couplings that do not exist."""
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+def test_branches_need_a_session_that_reads_them() -> None:
+    """One sentence, and what to do."""
+
+    class Plain:
+        vocab_size, last_token, last_position = 5, torch.tensor([1]), torch.tensor([0])
+
+        def forward(self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None) -> Tensor:
+            return torch.zeros(*tokens.shape, 5)
+
+    assert decode(Plain(), 3, method=SeedExact(2), seed=0).tokens.shape == (1, 3)
+    with pytest.raises(ValueError, match=r"Plain reads no branches: give a method with branches=0"):
+        decode(Plain(), 3, method=SeedExact(2, branches=1), seed=0)
 
 
 def test_methods_have_names_of_their_own() -> None:

@@ -14,7 +14,8 @@ from coupled_decoding.evaluation.tabular import TabularSession
 from tests.decoding.helpers import ChainSession, assert_agrees
 
 LAST, LENGTH, VOCAB = 2, 5, 3
-METHODS: list[Method] = [AR(), SJD(4), SCD(4), SCD(3, coupling="maximal"), SeedExact(4)]
+METHODS: list[Method] = [AR(), SJD(4), SCD(4), SCD(3, coupling="maximal"), SeedExact(4),
+                         SeedExact(5, predict=True, branches=4)]
 
 
 def at_last(row: int, tokens: Tensor) -> int | None:

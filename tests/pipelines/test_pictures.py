@@ -13,7 +13,8 @@ from PIL import Image
 import coupled_decoding as cd
 from coupled_decoding.pipelines.files import save_png
 
-METHODS = [cd.AR(), cd.SJD(window=5), cd.SCD(window=5), cd.SCD(window=5, coupling="maximal"), cd.SeedExact(window=5)]
+METHODS = [cd.AR(), cd.SJD(window=5), cd.SCD(window=5), cd.SCD(window=5, coupling="maximal"), cd.SeedExact(window=5),
+           cd.SeedExact(window=5, predict=True, branches=6)]
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)

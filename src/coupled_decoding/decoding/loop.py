@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from coupled_decoding.decoding.arguments import columns_of, layouts_of, lengths_of, seeds_of
+from coupled_decoding.decoding.branches import Branches, grow
 from coupled_decoding.decoding.draw import race
+from coupled_decoding.decoding.following import Path
 from coupled_decoding.decoding.layout import BatchLayout, Layout
 from coupled_decoding.decoding.methods import SCD, Method
-from coupled_decoding.decoding.session import Session
+from coupled_decoding.decoding.session import BranchingSession, Session
 from coupled_decoding.decoding.state import State
 from coupled_decoding.decoding.target import Sampling, target_distribution
 from coupled_decoding.decoding.trace import Step, Trace
@@ -90,13 +92,19 @@ def decode(
     started = time.perf_counter()
     window = state.open_window(method.needs_labels, method.predict)
     while window is not None:
+        branches = None
+        if method.branches and len(stream.codes) > 1:
+            branches = grow(window, method.branches, from_drafts=method.decides_from_drafts)
+        index = window.index if branches is None else branches.index(window)
         before = time.perf_counter()
-        logits = _forward(session, state, window, outputs)[..., columns]  # [R, T, C]
+        logits = _forward(session, state, window, branches, outputs)[..., columns]  # [R, T + branches, C]
         trace.seconds_model += time.perf_counter() - before
 
-        target = target_distribution(logits, sampling, stream.legal_at(window.rows.unsqueeze(1), window.index))
+        target = target_distribution(logits, sampling, stream.legal_at(window.rows.unsqueeze(1), index))
         window.cast(target.dtype)
         state.dtype = target.dtype
+        if branches is not None:
+            target = _follow(session, state, window, method.following_function(window, branches, target), target)
         drawn, labels = method.coupling_function(window, target)
         drawn = _with_bonus(window, target, drawn)
         accepted, token = method.verification_function(window, target, drawn)
@@ -124,12 +132,18 @@ def decode(
     return Decoded(state.committed_tokens(), trace, seeds)
 
 
-def _forward(session: Session, state: State, window: Window, outputs: int) -> Tensor:
-    """One forward of the model: logits at every position of the window, ``[R, T, outputs]``."""
-    tokens = state.read(window.rows, window.index)
-    positions = session.last_position[window.rows].unsqueeze(1) + window.index
+def _forward(session: Session, state: State, window: Window, branches: Branches | None, outputs: int) -> Tensor:
+    """One forward of the model: logits at every position of the window and its branches, ``[R, T + M, outputs]``."""
+    tokens, index = state.read(window.rows, window.index), window.index
     everyone = len(window.rows) == len(session.last_token)
-    logits = session.forward(tokens, positions, None if everyone else window.rows)
+    rows = None if everyone else window.rows
+    if branches is None:
+        positions = session.last_position[window.rows].unsqueeze(1) + index
+        logits = session.forward(tokens, positions, rows)
+    else:
+        tokens = torch.cat([tokens, state.read_branches(window, branches)], 1)
+        positions = session.last_position[window.rows].unsqueeze(1) + branches.index(window)
+        logits = _branching(session).forward(tokens, positions, rows, branches.parent)
     if logits.device.type != "cpu":
         torch.accelerator.synchronize(logits.device)  # so that the seconds of the model are its own
     expected = (*tokens.shape, outputs)
@@ -137,6 +151,23 @@ def _forward(session: Session, state: State, window: Window, outputs: int) -> Te
         raise ValueError(f"the session gave {logits.dtype} logits of shape {tuple(logits.shape)}: expected {expected} "
                          "in float32 or float64")
     return logits
+
+
+def _branching(session: Session) -> BranchingSession:
+    if not isinstance(session, BranchingSession):
+        raise ValueError(f"{type(session).__name__} reads no branches: give a method with branches=0, or a session "
+                         "that keeps the contract of coupled_decoding.BranchingSession")
+    return session
+
+
+def _follow(session: Session, state: State, window: Window, path: Path, target: Tensor) -> Tensor:
+    """Go on along these paths: their target distributions ``[R, T, C]`` out of ``[R, T + M, C]``."""
+    state.take(window, path)
+    if len(path.which):
+        _branching(session).keep(path.which, path.kept)
+    row = torch.arange(len(target), device=target.device).unsqueeze(1)
+    source = (row * target.shape[1] + path.columns).flatten()
+    return target.flatten(0, 1).index_select(0, source).unflatten(0, path.columns.shape)
 
 
 def _stopped(

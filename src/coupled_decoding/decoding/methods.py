@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from coupled_decoding.decoding.coupling import COUPLINGS, Coupling
+from coupled_decoding.decoding.following import Following, match, resample
 from coupled_decoding.decoding.guesses import GUESSES, REMEMBERING, Guess
 from coupled_decoding.decoding.verification import Verification, exact_match, rejection_sampling
 
@@ -21,17 +22,23 @@ class Method:
             :mod:`coupled_decoding.decoding.guesses`.
         predict: redraw the first draft behind each commit from what foretells it best; see
             :mod:`coupled_decoding.decoding.prediction`. False is the method as published.
+        branches: tokens of other candidates that a forward reads beside the window, where drafts are likely to fail;
+            see :mod:`coupled_decoding.decoding.branches`. The session must be a
+            :class:`coupled_decoding.BranchingSession`, as all of this package are.
     """
 
     window: int = 64
     first_guess: str = "uniform"
     predict: bool = field(default=False, kw_only=True)
+    branches: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.window, int) or self.window < 1:
             raise ValueError(f"window is {self.window}: give a whole number of at least 1")
         if self.first_guess not in GUESSES:
             raise ValueError(f"first_guess is {self.first_guess!r}: give one of {', '.join(GUESSES)}")
+        if not isinstance(self.branches, int) or self.branches < 0:
+            raise ValueError(f"branches is {self.branches}: give a whole number of at least 0")
 
     @property
     def name(self) -> str:
@@ -50,6 +57,16 @@ class Method:
         return rejection_sampling
 
     @property
+    def following_function(self) -> Following:
+        """Which branch decoding goes on along."""
+        return resample
+
+    @property
+    def decides_from_drafts(self) -> bool:
+        """Whether something may be decided from drafts that are not verified yet."""
+        return False
+
+    @property
     def remembers(self) -> bool:
         """Whether target distributions must be kept after their positions have left the window."""
         return self.predict or self.first_guess in REMEMBERING
@@ -63,6 +80,11 @@ class Method:
 @dataclass(frozen=True)
 class SJD(Method):
     """Speculative Jacobi Decoding (arXiv 2410.01699): drafts are redrawn independently at each step."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.predict or self.branches:
+            raise ValueError("predict or branches are given to SJD, which is as published: give SCD or SeedExact")
 
     @property
     def coupling_function(self) -> Coupling:
@@ -83,6 +105,9 @@ class SCD(Method):
         super().__post_init__()
         if self.coupling not in ("gumbel", "maximal"):
             raise ValueError(f"coupling is {self.coupling!r}: give 'gumbel' or 'maximal'")
+        if self.branches and self.coupling == "maximal":
+            raise ValueError("branches are given with maximal coupling: candidates are drawn by a position's noise, "
+                             "which orders them behind its draft with coupling='gumbel' only")
 
     @property
     def name(self) -> str:
@@ -110,8 +135,16 @@ class SeedExact(Method):
         return exact_match
 
     @property
+    def following_function(self) -> Following:
+        return match
+
+    @property
+    def decides_from_drafts(self) -> bool:
+        return True
+
+    @property
     def needs_labels(self) -> bool:
-        return False
+        return self.branches > 0
 
 
 @dataclass(frozen=True)

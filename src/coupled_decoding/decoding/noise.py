@@ -9,7 +9,8 @@ taken of them may differ by one unit in the last place.
 word         what it holds
 ===========  ========================================================================================
 key 0, 1     low and high half of the row's 64-bit seed
-counter 0    the code's id in the vocabulary, divided by four; its remainder picks one of the four outputs
+counter 0    the code's id in the vocabulary, divided by four, its remainder picking one of the four outputs; for
+             uniforms, which of several of a purpose
 counter 1    index of the token within what is generated
 counter 2    visit: which forward of this row the number is used in; 0 for ever for position noise
 counter 3    purpose
@@ -44,6 +45,9 @@ class Purpose(IntEnum):
     """The draw that replaces a rejected draft."""
     REDRAW = 3
     """A fresh draft, independent of all earlier ones."""
+    CANDIDATE = 4
+    """The uniform that accepts or rejects the candidate of a given number for a position whose draft was rejected;
+    number 0 is the draw where all of them were."""
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
@@ -63,14 +67,14 @@ def _key(seeds: Tensor) -> tuple[Tensor, Tensor]:
     return seeds & _LOW, (seeds >> 32) & _LOW
 
 
-def uniforms(seeds: Tensor, index: Tensor, visit: Tensor, purpose: Tensor | int) -> Tensor:
+def uniforms(seeds: Tensor, index: Tensor, visit: Tensor, purpose: Tensor | int, number: Tensor | int = 0) -> Tensor:
     """One uniform an address, strictly inside (0, 1), with 52 random bits.
 
-    ``seeds``, ``index``, ``visit`` and ``purpose`` (see :class:`Purpose`) are LongTensors that broadcast together;
-    returns float64 of their common shape.
+    ``seeds``, ``index``, ``visit``, ``purpose`` (see :class:`Purpose`) and ``number`` (which of several of a purpose)
+    are LongTensors that broadcast together; returns float64 of their common shape.
     """
     zero = torch.zeros_like(seeds)
-    high, low, _, _ = philox((zero, index, visit, zero + purpose), _key(seeds))
+    high, low, _, _ = philox((zero + number, index, visit, zero + purpose), _key(seeds))
     # 52 bits and a half: the largest value, 1 - 2^-53, is still a float64 below 1
     return (((high << 20) | (low >> 12)).double() + 0.5) * 2.0**-52
 

@@ -6,7 +6,7 @@ they came of several pasts, and what has followed the code just committed wherev
 
 The draft is drawn with the position's own noise, and its label is the distribution that drew it: that is a function of
 the model, of committed codes and of drafts at earlier positions, never of the noise of its own position, so
-verification keeps the output exact (rules 1 and 2 of what makes the method lossless, docs/exactness.md).
+verification keeps the output exact (rules 1 and 2 of CONTRIBUTING.md).
 """
 
 from __future__ import annotations

@@ -42,3 +42,31 @@ class Session(Protocol):
             tokens at positions up to ``positions[:, t]`` only, each as it was last given.
         """
         ...
+
+
+@runtime_checkable
+class BranchingSession(Session, Protocol):
+    """A session that reads branches: alternatives to drafts of a window, in the same forward as the window itself."""
+
+    def forward(
+        self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None, parents: Tensor | None = None
+    ) -> Tensor:
+        """Logits of the token after each given one; see :meth:`Session.forward`.
+
+        Args:
+            tokens, positions: ``[R, T + M]``: a window of T tokens, then M branch tokens.
+            parents: LongTensor ``[R, M]``: the column, 0 .. T+M-1, of the token that each branch token follows, at the
+                position after it; the parents of branch tokens stand before them. A branch token's logits depend on
+                its parent, what that depends on, and itself, and nothing else ever depends on it unless ``keep`` says
+                so. None: there are no branches.
+        """
+        ...
+
+    def keep(self, which: Tensor, columns: Tensor) -> None:
+        """Let branch tokens of the last forward stand at their positions, in place of what was read there.
+
+        Args:
+            which: LongTensor ``[n]``: numbers 0 .. R-1 of rows of that forward.
+            columns: LongTensor ``[n]``: which of its tokens.
+        """
+        ...

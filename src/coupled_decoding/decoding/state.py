@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from coupled_decoding.decoding.branches import Branches
+from coupled_decoding.decoding.following import Path
 from coupled_decoding.decoding.guesses import Entering, Guess
 from coupled_decoding.decoding.layout import BatchLayout
 from coupled_decoding.decoding.memory import Memory
@@ -142,6 +144,19 @@ class State:
             rows = window.rows.unsqueeze(1).expand_as(window.index)
             exists = torch.arange(window.index.shape[1], device=self.device) < window.size.unsqueeze(1)
             self.memory.remember(rows[exists], window.index[exists], target[exists])
+
+    def read_branches(self, window: Window, branches: Branches) -> Tensor:
+        """The tokens of branches ``[R, M]``, vocabulary ids."""
+        forced = window.forced.gather(1, branches.offset)
+        standing = self.tokens[window.rows.unsqueeze(1), window.index[:, :1] + branches.offset + 1]
+        return torch.where(forced, standing, self.layout.codes[branches.column])
+
+    def take(self, window: Window, path: Path) -> None:
+        """Let the drafts of a window be those of the path that each row goes on along."""
+        window.drafts, window.readable = path.drafts, path.readable
+        rows, places = window.rows.unsqueeze(1), window.index + 1
+        written = window.has_draft & ~window.forced
+        self.tokens[rows, places] = torch.where(written, self.layout.codes[window.drafts], self.tokens[rows, places])
 
     def predict(self, window: Window, target: Tensor, drawn: Tensor, labels: Tensor, accepted: Tensor, token: Tensor
                 ) -> None:

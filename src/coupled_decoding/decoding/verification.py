@@ -22,16 +22,19 @@ def rejection_sampling(window: Window, target: Tensor, drawn: Tensor) -> tuple[T
     """Modified rejection sampling (arXiv 2211.17192, algorithm 1): the committed tokens are distributed as the target.
 
     A draft passes with probability ``min(1, p(x) / q(x))``; the first that fails is replaced by a draw from the
-    residual ``norm(max(0, p - q))``.
+    residual ``norm(max(0, p - q))``. Where the path ends inside the window (``window.readable``), its last position is
+    decided like any other, and nothing behind it.
     """
     if window.labels is None:
         raise ValueError("rejection sampling needs the labels of the drafts")
     acceptance, residual = window.rejection_uniforms
-    accepted = _leading(accepts(target, window.labels, window.drafts, acceptance), window)
+    passed = accepts(target, window.labels, window.drafts, acceptance)
+    accepted = leading(passed, window)
     at = torch.arange(len(accepted), device=accepted.device), accepted
     replacement = residual_draw(target[at], window.labels[at], window.drafts[at], residual[at])
+    token = torch.where(passed[at], window.drafts[at], replacement)
     bonus = accepted == window.size - 1
-    return accepted, torch.where(bonus, drawn[at], replacement)
+    return accepted, torch.where(bonus, drawn[at], token)
 
 
 def exact_match(window: Window, target: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,11 +43,10 @@ def exact_match(window: Window, target: Tensor, drawn: Tensor) -> tuple[Tensor, 
     With the Gumbel coupling, what is committed is token for token what autoregressive sampling with the same noise
     gives (predictive sampling, arXiv 2002.09128).
     """
-    accepted = _leading(window.drafts == drawn, window)
+    accepted = leading(window.drafts == drawn, window)
     return accepted, drawn.gather(1, accepted.unsqueeze(1)).squeeze(1)
 
 
-def _leading(passed: Tensor, window: Window) -> Tensor:
+def leading(passed: Tensor, window: Window) -> Tensor:
     """Number of drafts before the first that failed, ``[R]``; forced tokens always pass, the last position never."""
-    has_draft = torch.arange(passed.shape[1], device=passed.device) < (window.size - 1).unsqueeze(1)
-    return ((passed | window.forced) & has_draft).long().cumprod(1).sum(1)
+    return ((passed | window.forced) & window.has_draft).long().cumprod(1).sum(1)

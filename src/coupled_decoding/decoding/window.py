@@ -38,9 +38,18 @@ class Window:
     """``[R, T, C]``: the distribution that each draft was really drawn from; None where nothing asks for it."""
     noise: Tensor
     """``[R, T, C]``: exponential noise of each position, the same at every step."""
+    readable: Tensor | None = None
+    """LongTensor ``[R]``: how many drafts could be verified, where a branch was followed that ends before the window
+    does; None: all."""
     averages: Tensor | None = None
     """``[R, T, C]``: of the target distributions that each position has had, newer ones weighing more; not normalised.
     None where nothing asks for it."""
+
+    @property
+    def has_draft(self) -> Tensor:
+        """bool ``[R, T]``: positions whose draft can be verified."""
+        last = self.size - 1 if self.readable is None else self.readable
+        return torch.arange(self.index.shape[1], device=self.index.device) < last.unsqueeze(1)
 
     def cast(self, dtype: torch.dtype) -> None:
         """Bring noise and labels to the precision of the target distributions."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from coupled_decoding.decoding.session import Session
+from coupled_decoding.decoding.session import BranchingSession, Session
 
 
 def check_session(session: Session, tolerance: float = 1e-4, seed: int = 0) -> None:
     """Check that a session keeps the contract of :class:`coupled_decoding.Session`; raises AssertionError if not.
 
     Feeds it random tokens and compares logits: single tokens against windows, after stale drafts, with padding past the
-    end, for some of the rows, and asked again. The session must have room for at least six tokens after its prompts.
+    end, for some of the rows, and asked again; and branches, of a session that reads them. The session must have room
+    for at least six tokens after its prompts.
 
     Args:
         tolerance: largest difference of two logits that counts as equal; the arithmetic may depend on the shape.
@@ -54,6 +57,33 @@ def check_session(session: Session, tolerance: float = 1e-4, seed: int = 0) -> N
         rows = torch.tensor([row], device=device)
         agree(session.forward(tokens[rows], positions[rows], rows), one_by_one[rows], f"row {row} alone")
     agree(session.forward(tokens, positions), one_by_one, "asked again")
+    if isinstance(session, BranchingSession):
+        _check_branches(session, tokens, drafts, positions, None, agree)
+        if batch > 1:
+            some = torch.arange(1, batch, device=device)
+            _check_branches(session, tokens[some], drafts[some], positions[some], some, agree)
+
+
+def _check_branches(
+    session: BranchingSession, tokens: Tensor, drafts: Tensor, positions: Tensor, rows: Tensor | None,
+    agree: Callable[[Tensor, Tensor, str], None],
+) -> None:
+    """Two branches of a window of three tokens against windows of the same tokens; one of them is kept."""
+    paths = [tokens[:, :4], torch.cat([tokens[:, :1], drafts[:, 1:4]], 1),
+             torch.cat([tokens[:, :2], drafts[:, 2:4]], 1)]
+    window, long, short = [session.forward(path, positions[:, :4], rows) for path in paths]
+
+    # the long branch follows column 0 and is two tokens, columns 3 and 5; the short one follows column 1
+    fed = torch.cat([tokens[:, :3], drafts[:, [1, 2, 2]]], 1)
+    at = positions[:, [0, 1, 2, 1, 2, 2]]
+    parents = torch.tensor([[0, 1, 3]], device=tokens.device).expand(len(tokens), -1)
+    logits = session.forward(fed, at, rows, parents)
+    agree(logits[:, :3], window[:, :3], "a window with branches")
+    agree(logits[:, [3, 5]], long[:, 1:3], "a branch of two tokens")
+    agree(logits[:, 4:5], short[:, 2:3], "a branch of one token")
+    which = torch.arange(len(tokens), device=tokens.device)
+    session.keep(which.repeat(2), torch.tensor([3, 5], device=tokens.device).repeat_interleave(len(tokens)))
+    agree(session.forward(drafts[:, 3:4], positions[:, 3:4], rows), long[:, 3:4], "behind a branch that was kept")
 
 
 def _require(holds: bool, sentence: str) -> None:

@@ -28,6 +28,7 @@ class TabularSession:
         self.last_position = prompts.clone()
         # generated tokens by index, and one last column for whatever lies past the tables
         self._memory = torch.zeros(len(prompts), len(tables) + 1, dtype=torch.long)
+        self._last: tuple[Tensor, Tensor, Tensor]
 
     @classmethod
     def random(cls, vocab_size: int, length: int, prompts: Tensor, seed: int, dtype: torch.dtype = torch.float64,
@@ -41,19 +42,38 @@ class TabularSession:
         ]
         return cls(tables, prompts)
 
-    def forward(self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None) -> Tensor:
+    def forward(
+        self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None, parents: Tensor | None = None
+    ) -> Tensor:
         """Logits ``[R, T, vocab_size]``; zeros past the last table."""
         rows = torch.arange(len(self.prompts)) if rows is None else rows
-        depth = len(self.tables)
         index = positions - self.last_position[rows].unsqueeze(1)  # generated index that each token is read for
-        self._memory[rows.unsqueeze(1), torch.where((index >= 1) & (index <= depth), index - 1, depth)] = tokens
-        memory, prompts = self._memory[rows], self.prompts[rows].unsqueeze(1)
+        window = tokens.shape[1] - (0 if parents is None else parents.shape[1])
+        self._memory[rows.unsqueeze(1), self._column(index[:, :window])] = tokens[:, :window]
+        # what each token has before it, itself included: the row's memory, or its parent's and itself
+        memories = [self._memory[rows]] * window
+        for column in range(window, tokens.shape[1]):
+            assert parents is not None
+            pasts = torch.stack(memories, 1)  # [R, column, depth + 1]
+            own = pasts[torch.arange(len(rows)), parents[:, column - window]]
+            memories.append(own.scatter(1, self._column(index[:, column : column + 1]), tokens[:, column : column + 1]))
+        self._last = rows, tokens, index
+        memory, prompts = torch.stack(memories, 1), self.prompts[rows].unsqueeze(1)
         logits = torch.zeros(*tokens.shape, self.vocab_size, dtype=self.tables[0].dtype)
-        prefix = torch.zeros(len(rows), 1, dtype=torch.long)
+        prefix = torch.zeros(tokens.shape, dtype=torch.long)
         for i, table in enumerate(self.tables):
             logits = torch.where((index == i).unsqueeze(-1), table[prompts, prefix], logits)
-            prefix = prefix * self.vocab_size + memory[:, i : i + 1]
+            prefix = prefix * self.vocab_size + memory[..., i]
         return logits
+
+    def keep(self, which: Tensor, columns: Tensor) -> None:
+        rows, tokens, index = self._last
+        self._memory[rows[which], self._column(index[which, columns])] = tokens[which, columns]
+
+    def _column(self, index: Tensor) -> Tensor:
+        """Where the token that is read for a generated index is remembered."""
+        depth = len(self.tables)
+        return torch.where((index >= 1) & (index <= depth), index - 1, depth)
 
     def joint_law(self, prompt: int, length: int, sampling: Sampling, layout: Layout) -> Tensor:
         """Probability of each sequence of ``length`` tokens, float64 ``[V] * length``: exact, by enumeration."""

@@ -42,13 +42,15 @@ class Backbone:
         cache: PositionCache,
         rows: Tensor | None = None,
         places: Tensor | None = None,
+        parents: Tensor | None = None,
     ) -> Tensor:
         """Last hidden states ``[R, T, hidden]`` of tokens ``[R, T]`` at their positions; writes the cache.
 
         ``places`` is what the decoder takes as ``position_ids`` where tokens have places in a picture: LongTensor
-        ``[3, R, T]``, time, row and column; None: the positions.
+        ``[3, R, T]``, time, row and column; None: the positions. ``parents`` are those of branches, see
+        :meth:`coupled_decoding.models.cache.PositionCache.aim`.
         """
-        mask = cache.aim(positions, rows)
+        mask = cache.aim(positions, rows, parents)
         if self.config._attn_implementation == "eager":  # adds its mask instead of selecting with it
             mask = torch.zeros(mask.shape, dtype=self.dtype, device=mask.device).masked_fill(
                 ~mask, torch.finfo(self.dtype).min

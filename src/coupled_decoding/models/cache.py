@@ -18,6 +18,8 @@ class Place:
     """LongTensor ``[R, 1]``: rows of the working entries, 0 .. R-1."""
     slots: Tensor
     """LongTensor ``[R, T]``: the slot of each token."""
+    positions: Tensor
+    """LongTensor ``[R, T]``: its position, which differs from its slot for branches."""
     visible: int
     """Slots that some query of this forward may see: 0 .. visible-1."""
     selected: Tensor | None
@@ -68,6 +70,21 @@ class PositionLayer(CacheLayerMixin):
             self._all[0][old], self._all[1][old] = self.keys, self.values
         self.keys, self.values = self._all if new is None else (self._all[0][new], self._all[1][new])
 
+    def grow(self, slots: int) -> None:
+        """Make room for more slots."""
+        if self._all is not None:
+            if self.keys is not self._all[0]:
+                raise ValueError("a layer can grow only while it works on all rows")
+            added = self.keys.new_zeros(self.rows, slots - self.slots, *self.keys.shape[2:])
+            self._all = self.keys, self.values = torch.cat([self.keys, added], 1), torch.cat([self.values, added], 1)
+        self.slots = slots
+
+    def move(self, rows: Tensor, source: Tensor, target: Tensor) -> None:
+        """Copy entries from slot to slot, all LongTensor ``[n]``; rows are those of the working entries."""
+        for states in (self.keys, self.values):
+            here = [index.to(states.device) for index in (rows, source, target)]
+            states[here[0], here[2]] = states[here[0], here[1]]
+
     def fill(self, other: PositionLayer, source: Tensor) -> None:
         """Begin with copies of another layer's rows, LongTensor ``source`` ``[rows]``, in the first slots."""
         self.lazy_initialization(other.keys.transpose(1, 2), other.values.transpose(1, 2))
@@ -89,40 +106,93 @@ class PositionCache(Cache):
 
     def __init__(self, layers: int, rows: int, capacity: int, device: torch.device) -> None:
         empty = torch.empty(0, 0, dtype=torch.long, device=device)
-        self.place = Place(rows=empty, slots=empty, visible=0, selected=None)
+        self.place = Place(rows=empty, slots=empty, positions=empty, visible=0, selected=None)
         self.capacity = capacity
         self.first: Tensor | None = None
         """LongTensor ``[rows]``: slots before it are padding, each seen only by itself; None: no padding."""
         # one slot more, for tokens past the end: no query that counts can see it
-        super().__init__(layers=[PositionLayer(self.place, rows, capacity + 1) for _ in range(layers)])
+        self._slots = capacity + 1
+        super().__init__(layers=[PositionLayer(self.place, rows, self._slots) for _ in range(layers)])
 
-    def aim(self, positions: Tensor, rows: Tensor | None) -> Tensor:
+    def aim(self, positions: Tensor, rows: Tensor | None, parents: Tensor | None = None) -> Tensor:
         """Set where the next forward writes: positions LongTensor ``[R, T]`` of ``rows`` ``[R]`` (None: all).
 
-        Returns the mask ``[R, 1, T, visible]``, true where a query may look: at positions up to its own, but padding.
+        With ``parents`` LongTensor ``[R, M]`` the last M tokens are branches (see
+        :class:`coupled_decoding.BranchingSession`), which are written behind all others and stay until the next
+        forward.
+
+        Returns the mask ``[R, 1, T, visible]``, true where a query may look: at positions up to its own, but padding;
+        a branch token at those up to where its branch began, and at its branch before it.
         """
+        self._select(rows)
+        count = 0 if parents is None else parents.shape[1]
+        window = positions[:, : positions.shape[1] - count]
+        slots = window.clamp(max=self.capacity)
+        if count:
+            self._reserve(self.capacity + 1 + count)
+            slots = torch.cat([slots, slots[:, -1:] + 1 + torch.arange(count, device=slots.device)], 1)
+        self.place.rows = torch.arange(len(positions), device=positions.device).unsqueeze(1)
+        self.place.slots, self.place.positions = slots, positions
+        # reading the largest position costs nothing on a CPU; elsewhere it would wait for the device
+        most = self.capacity + 1 + count if count else self.capacity
+        self.place.visible = min(int(slots.max()) + 1, most) if positions.device.type == "cpu" else most
+        seen = torch.arange(self.place.visible, device=positions.device)
+        mask = seen <= window.unsqueeze(-1)  # [R, T - M, visible]
+        if parents is not None:
+            mask = torch.cat([mask, _branch_mask(seen, window, slots, parents)], 1)
+        if self.first is not None:
+            first = self.first if rows is None else self.first[rows]
+            mask &= (seen >= first.view(-1, 1, 1)) | (seen == slots.unsqueeze(-1))
+        return mask.unsqueeze(1)
+
+    def keep(self, which: Tensor, columns: Tensor) -> None:
+        """Let branch tokens of the last forward stand at their positions.
+
+        ``which`` LongTensor ``[n]`` numbers rows of that forward, ``columns`` ``[n]`` its tokens.
+        """
+        source, target = self.place.slots[which, columns], self.place.positions[which, columns]
+        for layer in self.layers:
+            layer.move(which, source, target)
+
+    def _select(self, rows: Tensor | None) -> None:
+        """Work on these rows from now on; None: all."""
         if not _same(rows, self.place.selected):
             for layer in self.layers:
                 layer.select(self.place.selected, rows)
             self.place.selected = rows
-        self.place.rows = torch.arange(len(positions), device=positions.device).unsqueeze(1)
-        self.place.slots = positions.clamp(max=self.capacity)
-        # reading the largest position costs nothing on a CPU; elsewhere it would wait for the device
-        on_cpu = positions.device.type == "cpu"
-        self.place.visible = min(int(positions.max()) + 1, self.capacity) if on_cpu else self.capacity
-        slots = torch.arange(self.place.visible, device=positions.device)
-        own = positions[:, None, :, None]
-        mask = slots <= own
-        if self.first is None:
-            return mask
-        first = self.first if rows is None else self.first[rows]
-        return mask & ((slots >= first.view(-1, 1, 1, 1)) | (slots == own))
+
+    def _reserve(self, slots: int) -> None:
+        """Have at least so many slots."""
+        if slots > self._slots:
+            selected = self.place.selected
+            self._select(None)
+            for layer in self.layers:
+                layer.grow(slots)
+            self._slots = slots
+            self._select(selected)
 
     def fill(self, other: PositionCache, source: Tensor) -> None:
         """Begin with copies of another cache's rows, LongTensor ``source`` ``[rows]``, and their padding."""
         self.first = None if other.first is None else other.first[source]
         for mine, theirs in zip(self.layers, other.layers, strict=True):
             mine.fill(theirs, source)
+
+
+def _branch_mask(seen: Tensor, window: Tensor, slots: Tensor, parents: Tensor) -> Tensor:
+    """Where branch tokens look, bool ``[R, M, visible]``: the window up to where their branch began, and its tokens.
+
+    ``seen`` are slot numbers ``[visible]``, ``window`` positions ``[R, T]``, ``slots`` those of all tokens
+    ``[R, T + M]``, ``parents`` LongTensor ``[R, M]``.
+    """
+    width, count = window.shape[1], parents.shape[1]
+    begins = parents < width
+    step = torch.nn.functional.one_hot((parents - width).clamp(min=0), count) * ~begins.unsqueeze(-1)
+    lineage = (step + torch.eye(count, dtype=step.dtype, device=step.device)).float()  # [R, M, M]
+    for _ in range((count - 1).bit_length()):  # each squaring doubles how far back it reaches
+        lineage = (lineage @ lineage).clamp(max=1)
+    root = (lineage @ torch.where(begins, parents, 0).float().unsqueeze(-1)).squeeze(-1).long()  # [R, M]
+    mask = seen <= window.gather(1, root).unsqueeze(-1)
+    return mask.scatter(2, slots[:, None, width:].expand(-1, count, -1), lineage.bool())
 
 
 def _same(one: Tensor | None, other: Tensor | None) -> bool:

@@ -137,13 +137,11 @@ class GlmImageSession(TransformersSession):
         self.places = places_of(grids).to(backbone.device)
         super().__init__(backbone, prompts, self.places.shape[1])
 
-    @torch.no_grad()
-    def forward(self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Logits ``[R, T, C]`` over the codes; see :meth:`coupled_decoding.Session.forward`."""
+    def _hidden(self, tokens: Tensor, positions: Tensor, rows: Tensor | None, parents: Tensor | None) -> Tensor:
         start = (self.last_position if rows is None else self.last_position[rows]).unsqueeze(1) + 1
         index = (positions - start).clamp(max=self.places.shape[1] - 1)
         places = torch.where(index < 0, positions, start + self.places[:, index.clamp(min=0)])
-        return self.backbone.logits(self.backbone.hidden(tokens, positions, self._cache, rows, places))
+        return self.backbone.hidden(tokens, positions, self._cache, rows, places, parents)
 
 
 class GlmImageModel(PictureModel):

@@ -82,8 +82,13 @@ class ProcessedSession(TransformersSession):
         return super().guide(conditional.log_softmax(-1), unconditional.log_softmax(-1), scale)
 
     @torch.no_grad()
-    def forward(self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None) -> Tensor:
+    def forward(
+        self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None, parents: Tensor | None = None
+    ) -> Tensor:
         """Processed scores ``[R, T, V]``; see :meth:`coupled_decoding.Session.forward`."""
+        if parents is not None:
+            raise ValueError("branches have pasts of their own, which logits processors are not asked about: give a "
+                             "method with branches=0")
         logits = super().forward(tokens, positions, rows)
         if self._offset is None:
             self.raw = logits

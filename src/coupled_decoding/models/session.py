@@ -88,18 +88,20 @@ class TransformersSession:
         self._cache.fill(once, source)
 
     @torch.no_grad()
-    def forward(self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Logits ``[R, T, C]`` over the output codes; see :meth:`coupled_decoding.Session.forward`."""
+    def forward(
+        self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None, parents: Tensor | None = None
+    ) -> Tensor:
+        """Logits ``[R, T, C]`` over the output codes; see :meth:`coupled_decoding.BranchingSession.forward`."""
         if self._offset is None:
-            return self.backbone.logits(self.backbone.hidden(tokens, positions, self._cache, rows))
+            return self.backbone.logits(self._hidden(tokens, positions, rows, parents))
         here = slice(None) if rows is None else rows
         offset, last = self._offset[here], self.last_position[here].unsqueeze(1)
         twins = torch.where(positions == last, self._negative_last[here].unsqueeze(1), tokens)
-        hidden = self.backbone.hidden(
+        hidden = self._hidden(
             torch.cat([tokens, twins]),
             torch.cat([positions, positions + offset.unsqueeze(1)]),
-            self._cache,
             None if rows is None else self._with_unconditional(rows),
+            None if parents is None else parents.repeat(2, 1),
         )
         conditional, unconditional = self.backbone.logits(hidden).chunk(2)
         scale: float | Tensor
@@ -108,6 +110,17 @@ class TransformersSession:
         else:
             scale = self.guidance_scale
         return self.guide(conditional, unconditional, scale)
+
+    def keep(self, which: Tensor, columns: Tensor) -> None:
+        """See :meth:`coupled_decoding.BranchingSession.keep`."""
+        if self._offset is not None:
+            which = torch.cat([which, which + len(self._cache.place.slots) // 2])
+            columns = columns.repeat(2)
+        self._cache.keep(which, columns)
+
+    def _hidden(self, tokens: Tensor, positions: Tensor, rows: Tensor | None, parents: Tensor | None) -> Tensor:
+        """Hidden states ``[R, T, hidden]`` of rows of the cache, unconditional ones included."""
+        return self.backbone.hidden(tokens, positions, self._cache, rows, parents=parents)
 
     def guide(self, conditional: Tensor, unconditional: Tensor, scale: float | Tensor) -> Tensor:
         """Guided logits from those of the two branches, all ``[R, T, C]``; ``scale`` broadcasts to ``[R, T, 1]``."""

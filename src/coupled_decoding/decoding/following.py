@@ -1,0 +1,112 @@
+"""Which branch a row goes on along, once a forward has said what holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from coupled_decoding.decoding.branches import CANDIDATES, Branches
+from coupled_decoding.decoding.draw import accepts, inverse_cdf, race
+from coupled_decoding.decoding.noise import Purpose, uniforms
+from coupled_decoding.decoding.verification import leading
+from coupled_decoding.decoding.window import Window
+
+
+@dataclass(eq=False)
+class Path:
+    """The tokens of a forward that each row goes on along: its window, or that up to a branch and then the branch."""
+
+    columns: Tensor
+    """LongTensor ``[R, T]``: the token of the forward, 0 .. T+M-1, whose distribution holds at each offset."""
+    drafts: Tensor
+    """LongTensor ``[R, T]``: columns of the drafts on the path."""
+    readable: Tensor
+    """LongTensor ``[R]``: how many drafts have a distribution of this path behind them."""
+    which: Tensor
+    """LongTensor ``[n]``: number of the row in the window, for each branch token on a path,"""
+    kept: Tensor
+    """LongTensor ``[n]``: and its column in the forward."""
+
+
+Following = Callable[[Window, Branches, Tensor], Path]
+"""From the distributions ``[R, T + M, C]`` behind all tokens of a forward to the path of each row."""
+
+
+def match(window: Window, branches: Branches, target: Tensor) -> Path:
+    """Along the branch that begins with what the position's noise draws from the true target, if there is one."""
+    drawn = race(target[:, : window.index.shape[1]], window.noise)  # [R, T]
+    fork = leading(window.drafts == drawn, window)
+    wanted = drawn.gather(1, fork.unsqueeze(1))
+    found = _first_tokens(branches, fork) & (branches.column == wanted)  # at most one a row
+    rank = torch.where(found, branches.rank, -1).amax(1)
+    drafts = torch.where((rank >= 0).unsqueeze(1), window.drafts.scatter(1, fork.unsqueeze(1), wanted), window.drafts)
+    return _path(window, branches, fork, rank, drafts, window.size - 1)
+
+
+def resample(window: Window, branches: Branches, target: Tensor) -> Path:
+    """Along the branch whose candidate passes where the draft did not: recursive rejection sampling.
+
+    What is left of the target when draft and candidates so far are rejected, ``norm(max(0, p - q))``, is the target of
+    the next candidate, and its label is what is left of the draft's label: candidates are drawn without replacement
+    (arXiv 2402.14160, section 3). So what stands in the end is distributed as the target. Where all are rejected, the
+    token is drawn from the last residual, and the path ends there.
+
+    The label of what is found is set to the target, for that is its law now: the verification will pass it.
+    """
+    assert window.labels is not None
+    row, width = torch.arange(len(target), device=target.device), window.index.shape[1]
+    fork = leading(accepts(target[:, :width], window.labels, window.drafts, window.rejection_uniforms[0]), window)
+    at = row, fork
+    index, failed = window.index[at], fork < window.size - 1
+    token, rank = window.drafts[at], torch.full_like(fork, -1)
+    label = window.labels[at]
+    rest = (target[at] - label).clamp(min=0)
+    undecided = failed & (rest.sum(-1) > 0)  # no residual: label and target differ by rounding only, the draft stands
+    label = label.scatter(1, token.unsqueeze(1), 0.0)
+    first, tried = _first_tokens(branches, fork), undecided
+    for number in range(CANDIDATES):
+        here = first & (branches.rank == number)
+        tried = tried & here.any(1)
+        if not tried.any():
+            break
+        candidate = branches.column.gather(1, here.int().argmax(1, keepdim=True)).squeeze(1)
+        rest, label = _normalised(rest), _normalised(label)
+        uniform = uniforms(window.seeds, index, window.visit, Purpose.CANDIDATE, number + 1)
+        left = (rest - label).clamp(min=0)
+        passed = tried & (accepts(rest, label, candidate, uniform) | (left.sum(-1) == 0))
+        token, rank = torch.where(passed, candidate, token), torch.where(passed, number, rank)
+        tried, undecided = tried & ~passed, undecided & ~passed
+        rest = torch.where(tried.unsqueeze(1), left, rest)
+        label = label.scatter(1, candidate.unsqueeze(1), 0.0)
+    last, _ = inverse_cdf(rest, uniforms(window.seeds, index, window.visit, Purpose.CANDIDATE))
+    token = torch.where(undecided, last, token)
+    window.labels[at] = torch.where(failed.unsqueeze(1), target[at], window.labels[at])
+    drafts = window.drafts.scatter(1, fork.unsqueeze(1), token.unsqueeze(1))
+    return _path(window, branches, fork, rank, drafts, torch.where(failed, fork, window.size - 1))
+
+
+def _first_tokens(branches: Branches, fork: Tensor) -> Tensor:
+    """Branch tokens that replace the draft at offset ``fork`` ``[R]``: bool ``[R, M]``."""
+    return branches.exists & (branches.offset == branches.fork) & (branches.fork == fork.unsqueeze(1))
+
+
+def _normalised(weights: Tensor) -> Tensor:
+    return weights / weights.sum(-1, keepdim=True)
+
+
+def _path(window: Window, branches: Branches, fork: Tensor, rank: Tensor, drafts: Tensor, otherwise: Tensor) -> Path:
+    """The path along branch ``rank`` of offset ``fork``, both ``[R]``; along the window where ``rank`` is -1.
+
+    ``otherwise`` ``[R]`` is how many drafts of the window are readable there.
+    """
+    rows, width = window.index.shape
+    along = branches.exists & (branches.fork == fork.unsqueeze(1)) & (branches.rank == rank.unsqueeze(1))  # [R, M]
+    tokens = width + torch.arange(along.shape[1], device=along.device).expand(rows, -1)
+    columns = torch.arange(width + 1, device=along.device).repeat(rows, 1)  # the last takes what is not on the path
+    columns = columns.scatter(1, torch.where(along, branches.offset + 1, width), tokens)[:, :width]
+    end = torch.where(along, branches.offset + 1, -1).amax(1)
+    which, token = torch.nonzero(along, as_tuple=True)
+    return Path(columns, drafts, torch.where(rank >= 0, end, otherwise), which, width + token)
