@@ -82,7 +82,8 @@ class TestGenerate:
         assert document["seeds"] == [7, 8]
         assert document["model"] == "tiny-emoji"
         assert document["method"] == {
-            "name": "SCD-gumbel", "window": 64, "first_guess": "uniform", "coupling": "gumbel"
+            "name": "SCD-gumbel", "window": 64, "first_guess": "uniform", "coupling": "gumbel", "predict": False,
+            "branches": 0,
         }
         assert document["tokens_per_picture"] == TOKENS
         assert len(document["nfe"]) == 2
@@ -163,6 +164,13 @@ class TestCompare:
             files = json.loads(scd("generate", *self.ARGUMENTS, *chosen, "--json").stdout)["files"]
             assert [Image.open(file).tobytes() for file in files] == [picture.tobytes() for picture in drawn[name]]
 
+    def test_names_what_is_not_as_published(self, scd: Any) -> None:
+        *rows, note, _file = scd("compare", *self.ARGUMENTS, "--predict", "--branches", 4).stdout.splitlines()[2:]
+        assert [re.split(r"\s{2,}", row)[0] for row in rows] == [
+            "AR", "SJD", "SCD-maximal +predict", "SCD-gumbel +predict +4", "SeedExact +predict +4",
+        ]
+        assert note == "AR and SeedExact drew the same pictures, token for token."
+
     def test_says_so_when_rounding_decided(self) -> None:
         assert "in 3 of 4 cases" in sameness(3, 4)
 
@@ -188,6 +196,10 @@ class TestBadInput:
         (["-n", 0], "'-n'.*: 0 is given"),
         (["--coupling", "maximal", "--method", "sjd"], "--coupling maximal says nothing about --method sjd"),
         (["--window", 2, "--method", "ar"], "--window 2 says nothing"),
+        (["--predict", "--method", "ar"], "--predict says nothing about --method ar"),
+        (["--branches", 4, "--method", "sjd"], "--branches says nothing about --method sjd"),
+        (["--branches", 4, "--coupling", "maximal"], "branches are given with maximal coupling"),
+        (["--branches", -1], "-1 is given: expected a number of at least 0"),
         (["--first-guess", "above", "--method", "ar"], "--first-guess above says nothing"),
         (["--size", "64"], "--size 64: expected a width and a height in pixels, such as 768x512"),
         (["--size", "0x64"], "--size 0x64"),

@@ -107,7 +107,8 @@ class TestFiles:
         expected = {
             "file": "clip.gif", "preview": None, "context": "own.gif", "start": 0, "context_frames": 3, "frames": 5,
             "frames_per_second": 17.5, "prompt": None, "seeds": [7], "model": tiny_doom.name, "dtype": "float32",
-            "method": {"name": "SCD-gumbel", "window": 64, "first_guess": "uniform", "coupling": "gumbel"},
+            "method": {"name": "SCD-gumbel", "window": 64, "first_guess": "uniform", "coupling": "gumbel",
+                       "predict": False, "branches": 0},
             "tokens_per_clip": 2 * PER_FRAME,
         }
         assert document.items() >= expected.items()

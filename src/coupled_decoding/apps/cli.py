@@ -20,6 +20,7 @@ from coupled_decoding.apps.reports import (
     circumstances,
     column_note,
     measures,
+    method_name,
     same_tokens,
     sameness,
     shared_metadata,
@@ -76,6 +77,8 @@ def generate(
         show_default="gumbel", help="How scd couples a draft with the draft before it.")] = None,
     first_guess: options.FirstGuess = None,
     window: options.Window = None,
+    predict: options.Predict = False,
+    branches: options.NumBranches = 0,
     seed: options.Seed = None,
     guidance: options.Guidance = None,
     temperature: options.Temperature = None,
@@ -98,7 +101,7 @@ def generate(
     Four of one prompt, seeds 7 to 10, keeping closer to the prompt:
       scd generate "a red heart" -n 4 --seed 7 --guidance 3 -o out/
     The very pictures that plain autoregressive sampling gives, in fewer forwards:
-      scd generate "a red heart" --method seed-exact --seed 7 -o out/
+      scd generate "a red heart" --method seed-exact --predict --branches 32 --window 32 --seed 7 -o out/
     For a program:
       scd generate "a red heart" -o out/ --json | jq .files
     """
@@ -110,7 +113,7 @@ def generate(
     sheet = output / "contact-sheet.png" if len(files) > 1 else None
     written = [*files, sheet] if sheet else files
     check_not_folders(written)
-    chosen = options.method_of(method, window, coupling, first_guess)
+    chosen = options.method_of(method, coupling, options.Drafting(window, first_guess, predict, branches))
     with prepared_folder(output):
         pipe = load_pictures(model, dtype, device)
         sampling = options.sampling_of(pipe.sampling, temperature, top_k, top_p)
@@ -144,6 +147,8 @@ def compare(
     model: options.Model = "emoji",
     first_guess: options.FirstGuess = None,
     window: options.Window = None,
+    predict: options.Predict = False,
+    branches: options.NumBranches = 0,
     seed: options.Seed = None,
     guidance: options.Guidance = None,
     temperature: options.Temperature = None,
@@ -173,7 +178,7 @@ def compare(
     check_not_folders([output])
     pixels = options.size_of(size)
     first_seed = options.seed_of(seed)
-    methods = options.every_method(window, first_guess)
+    methods = options.every_method(options.Drafting(window, first_guess, predict, branches))
     with prepared_folder(output.parent):
         pipe = load_pictures(model, dtype, device)
         sampling = options.sampling_of(pipe.sampling, temperature, top_k, top_p)
@@ -185,7 +190,7 @@ def compare(
             outs = draw_with_each(methods, draw, len(prompts) * pictures * length)
         measured = measures_of_each(methods, outs)
         columns = [
-            Column(one["method"]["name"], column_note(one), out.images, [f"{nfe} forwards" for nfe in one["nfe"]])
+            Column(method_name(one), column_note(one), out.images, [f"{nfe} forwards" for nfe in one["nfe"]])
             for one, out in zip(measured, outs, strict=True)
         ]
         rows = [f"{prompt}, seed {row_seed}" for prompt, row_seed in zip(outs[0].prompts, outs[0].seeds, strict=True)]

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,6 +84,11 @@ Window = Annotated[int | None, typer.Option(
     callback=_at_least(1), show_default=str(WINDOW), help="Tokens that one forward reads, at least 1.")]
 FirstGuess = Annotated[FirstGuessName | None, typer.Option(
     show_default="uniform", help="What a position starts from when it enters the window.")]
+Predict = Annotated[bool, typer.Option(
+    "--predict", help="Redraw the first draft behind each commit from what foretells it; for scd and seed-exact.")]
+NumBranches = Annotated[int, typer.Option(
+    "--branches", callback=_at_least(0),
+    help="Tokens of other candidates that a forward reads beside the window; for scd and seed-exact.")]
 Seed = Annotated[int | None, typer.Option(
     callback=_at_least(0), show_default="drawn, and printed",
     help="Seed of the first picture or clip; the next ones count up from it.")]
@@ -136,13 +142,30 @@ def seed_of(seed: int | None) -> int:
     return secrets.randbelow(2**32) if seed is None else seed
 
 
-def method_of(name: MethodName, window: int | None, coupling: CouplingName | None,
-              first_guess: FirstGuessName | None) -> cd.Method:
+@dataclass(frozen=True)
+class Drafting:
+    """How drafts are to be made, as far as the options say."""
+
+    window: int | None
+    first_guess: FirstGuessName | None
+    predict: bool
+    branches: int
+
+    def limited(self, *, predict: bool, branches: bool) -> Drafting:
+        """Without what a method does not know."""
+        return dataclasses.replace(self, predict=self.predict and predict, branches=self.branches if branches else 0)
+
+
+def method_of(name: MethodName, coupling: CouplingName | None, drafting: Drafting) -> cd.Method:
     """The method that the options mean; an option that would change nothing is refused."""
     import coupled_decoding as cd
 
+    window, first_guess = drafting.window, drafting.first_guess
     if coupling is not None and name is not MethodName.scd:
         raise BadInput(f"--coupling {coupling.value} says nothing about --method {name.value}: it belongs to scd")
+    for option, given in (("predict", drafting.predict), ("branches", drafting.branches)):
+        if given and name in (MethodName.ar, MethodName.sjd):
+            raise BadInput(f"--{option} says nothing about --method {name.value}: it belongs to scd and seed-exact")
     if name is MethodName.ar:
         if (window or 1) != 1:
             raise BadInput(f"--window {window} says nothing about --method ar, which reads one token a forward")
@@ -150,18 +173,25 @@ def method_of(name: MethodName, window: int | None, coupling: CouplingName | Non
             raise BadInput(f"--first-guess {first_guess.value} says nothing about --method ar, which guesses nothing")
         return cd.AR()
     size, guess = window or WINDOW, (first_guess or FirstGuessName.uniform).value
-    if name is MethodName.scd:
-        return cd.SCD(window=size, first_guess=guess, coupling=(coupling or CouplingName.gumbel).value)
-    return (cd.SJD if name is MethodName.sjd else cd.SeedExact)(window=size, first_guess=guess)
+    if name is MethodName.sjd:
+        return cd.SJD(window=size, first_guess=guess)
+    ours = {"predict": drafting.predict, "branches": drafting.branches}
+    if name is MethodName.seed_exact:
+        return cd.SeedExact(window=size, first_guess=guess, **ours)
+    with refusing(ValueError):
+        return cd.SCD(window=size, first_guess=guess, coupling=(coupling or CouplingName.gumbel).value, **ours)
 
 
-def every_method(window: int | None, first_guess: FirstGuessName | None) -> list[cd.Method]:
-    """The methods that a comparison puts side by side, plain autoregressive sampling first."""
-    asked = [(MethodName.sjd, None), (MethodName.scd, CouplingName.maximal), (MethodName.scd, CouplingName.gumbel),
-             (MethodName.seed_exact, None)]
-    return [method_of(MethodName.ar, None, None, None)] + [
-        method_of(name, window, coupling, first_guess) for name, coupling in asked
+def every_method(drafting: Drafting) -> list[cd.Method]:
+    """The methods that a comparison puts side by side, plain autoregressive sampling first; SJD is as published."""
+    asked = [
+        (MethodName.sjd, None, drafting.limited(predict=False, branches=False)),
+        (MethodName.scd, CouplingName.maximal, drafting.limited(predict=True, branches=False)),
+        (MethodName.scd, CouplingName.gumbel, drafting),
+        (MethodName.seed_exact, None, drafting),
     ]
+    plain = method_of(MethodName.ar, None, Drafting(None, None, predict=False, branches=0))
+    return [plain] + [method_of(name, coupling, limited) for name, coupling, limited in asked]
 
 
 def sampling_of(default: cd.Sampling, temperature: float | None, top_k: int | None, top_p: float | None) -> cd.Sampling:

@@ -54,10 +54,16 @@ def measures(method: cd.Method, out: Pictures | Videos, drawn: str = "picture") 
     }
 
 
+def method_name(measured: dict[str, Any]) -> str:
+    """The method's name, and what is not as published."""
+    method = measured["method"]
+    return method["name"] + " +predict" * method["predict"] + f" +{method['branches']}" * (method["branches"] > 0)
+
+
 def summary(measured: dict[str, Any], drawn: str = "picture") -> str:
     """One line about one method."""
-    name, window = measured["method"]["name"], measured["method"]["window"]
-    return (f"{name}, window {window}: NFE {measured['nfe_mean']:.1f} for {measured[f'tokens_per_{drawn}']} tokens, "
+    window, tokens = measured["method"]["window"], measured[f"tokens_per_{drawn}"]
+    return (f"{method_name(measured)}, window {window}: NFE {measured['nfe_mean']:.1f} for {tokens} tokens, "
             f"{measured['speedup_in_forwards']:.2f}x fewer forwards than AR, {measured['seconds']:.1f} s")
 
 
@@ -72,7 +78,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     lines = [("method", "NFE", "tokens/forward", "AR/NFE", "seconds", "AR/seconds")]
     for row in rows:
         lines.append((
-            row["method"]["name"], f"{row['nfe_mean']:.1f}", f"{row['tokens_per_forward']:.2f}",
+            method_name(row), f"{row['nfe_mean']:.1f}", f"{row['tokens_per_forward']:.2f}",
             f"{row['speedup_in_forwards']:.2f}x", f"{row['seconds']:.2f}", f"{row['speedup_in_seconds']:.2f}x",
         ))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -23,6 +23,7 @@ from coupled_decoding.apps.reports import (
     circumstances,
     column_note,
     measures,
+    method_name,
     same_tokens,
     sameness,
     shared_metadata,
@@ -65,6 +66,8 @@ def video(
         show_default="gumbel", help="How scd couples a draft with the draft before it.")] = None,
     first_guess: options.FirstGuess = None,
     window: options.Window = None,
+    predict: options.Predict = False,
+    branches: options.NumBranches = 0,
     seed: options.Seed = None,
     temperature: options.Temperature = None,
     top_k: options.TopK = None,
@@ -100,7 +103,7 @@ def video(
     if prompt is not None:
         options.check_prompts([prompt])
     first_seed = options.seed_of(seed)
-    methods = _methods(compare, method, coupling, window, first_guess)
+    methods = _methods(compare, method, coupling, options.Drafting(window, first_guess, predict, branches))
     with ExitStack() as folders:
         for file in written:
             folders.enter_context(prepared_folder(file.parent))
@@ -157,15 +160,15 @@ def _check_files(written: list[Path], preview: Path | None, place: Path) -> None
 
 
 def _methods(
-    compare: bool, method: options.MethodName | None, coupling: options.CouplingName | None, window: int | None,
-    first_guess: options.FirstGuessName | None,
+    compare: bool, method: options.MethodName | None, coupling: options.CouplingName | None,
+    drafting: options.Drafting,
 ) -> list[cd.Method]:
     if not compare:
-        return [options.method_of(method or options.MethodName.scd, window, coupling, first_guess)]
+        return [options.method_of(method or options.MethodName.scd, coupling, drafting)]
     for name, choice in (("method", method), ("coupling", coupling)):
         if choice is not None:
             raise BadInput(f"--{name} {choice.value} says nothing about --compare, which runs every method")
-    return options.every_method(window, first_guess)
+    return options.every_method(drafting)
 
 
 def _footage(model: VideoModel, place: Path, start: int, asked: int | None) -> Footage:
@@ -229,4 +232,4 @@ def _side_by_side(
     """A column a method, a row a clip; and what stands above the columns."""
     rows = [(title, [Reel(out.frames[row], f"{one['nfe'][row]} forwards")
                      for out, one in zip(outs, measured, strict=True)]) for row, title in enumerate(titles)]
-    return rows, [(one["method"]["name"], column_note(one)) for one in measured]
+    return rows, [(method_name(one), column_note(one)) for one in measured]
