@@ -42,7 +42,7 @@ RANKED = (
 )
 """How often each candidate is right, the likeliest first. No two are equal: a candidate is tried only after all before
 it, so it is of no use without them."""
-SHAKEN = (0.65, 0.8, 0.9)
+SHAKEN = (0.8, 0.9, 0.95)
 """How much is left of the chances of the first, second and later drafts behind a candidate: they were made for another
 code in its place."""
 
