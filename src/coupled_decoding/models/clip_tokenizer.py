@@ -36,7 +36,7 @@ class ChangeConfig:
     code_dim: int = 8
     width: int = 128
     """Channels of the coarsest layers; finer ones have a half, a quarter and an eighth."""
-    rate: float = 0.4
+    rate: float = 0.2
     """What a nat of a code's cost weighs against squared distance of normalised latents."""
     stay: float = 0.5
     """Probability that the cost gives to the code of the frame before."""
@@ -87,12 +87,12 @@ class ChangeTokenizer(nn.Module):
             nn.Conv2d(3, quarter, 4, stride=2, padding=1), nn.SiLU(), nn.Conv2d(quarter, half, 4, stride=2, padding=1),
         )
         self.coarse = nn.Sequential(
-            nn.Conv2d(config.code_dim, wide, 3, padding=1), ResidualBlock(wide),
+            nn.Conv2d(config.code_dim, wide, 3, padding=1), ResidualBlock(wide), ResidualBlock(wide),
             nn.Conv2d(wide, 4 * half, 3, padding=1), nn.PixelShuffle(2),
         )
         self.fine = nn.Sequential(
             nn.Conv2d(2 * half, half, 3, padding=1), ResidualBlock(half),
-            nn.Conv2d(half, 4 * quarter, 3, padding=1), nn.PixelShuffle(2), nn.SiLU(),
+            nn.Conv2d(half, 4 * quarter, 3, padding=1), nn.PixelShuffle(2), ResidualBlock(quarter), nn.SiLU(),
             nn.Conv2d(quarter, 4 * eighth, 3, padding=1), nn.PixelShuffle(2), nn.SiLU(),
         )
         self.motion = nn.Conv2d(eighth, 2, 3, padding=1)
@@ -204,4 +204,5 @@ def warp(pictures: Tensor, motion: Tensor) -> Tensor:
     at_x, at_y = x + motion[:, 0], y.unsqueeze(1) + motion[:, 1]
     # the middles of the outermost pixels are at -1 and 1
     grid = torch.stack([2 * at_x / (width - 1) - 1, 2 * at_y / (height - 1) - 1], -1)
-    return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=True)
+    # bilinear would blur a little more with each frame
+    return F.grid_sample(pictures, grid, mode="bicubic", padding_mode="border", align_corners=True)
