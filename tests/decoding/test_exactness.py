@@ -75,18 +75,14 @@ CONFIGURATIONS: list[tuple[Method, str, str]] = [
     (SCD(5, "uniform", "maximal", predict=True), "free", "top_k"),
     (SCD(3, "random", "maximal", predict=True), "given", "none"),
     (SCD(5, "repeat", "gumbel", predict=True), "grid", "none"),
-    (SCD(3, "uniform", "gumbel", predict=True), "legal", "all"),
     (SCD(5, "previous-frame-distribution", "gumbel", predict=True), "clip", "top_k"),
     (SeedExact(5, "above", predict=True), "legal", "none"),
-    (SeedExact(3, "uniform", predict=True), "grid", "top_k"),
     (SCD(3, "uniform", "gumbel", branches=3), "free", "none"),
     (SCD(5, "uniform", "gumbel", predict=True, branches=8), "grid", "none"),
     (SCD(5, "repeat", "gumbel", branches=20), "legal", "all"),
     (SCD(3, "uniform", "gumbel", predict=True, branches=2), "many codes", "none"),
     (SCD(5, "previous-frame-distribution", "gumbel", branches=5), "clip", "none"),
     (SeedExact(3, "uniform", branches=3), "legal", "none"),
-    (SeedExact(5, "repeat", predict=True, branches=6), "grid", "top_k"),
-    (SeedExact(5, "above", branches=9), "free", "none"),
     (SeedExact(2, "previous-frame-distribution", predict=True, branches=1), "clip", "none"),
 ]
 

@@ -73,14 +73,16 @@ def test_codes_are_chosen_by_distance_and_cost(tokenizer: ClipTokenizer, rate: f
 
 
 def test_warping_looks_up_where_the_motion_points() -> None:
-    """A motion of (2, -1) takes each pixel from two to the right and one above; halves are means; borders repeat."""
+    """A motion of (2, -1) takes each pixel from two to the right and one above; halves are cubic; borders repeat."""
     picture = torch.rand(1, 3, 8, 10, generator=torch.Generator().manual_seed(3))
     motion = torch.tensor([2.0, -1.0]).view(1, 2, 1, 1).expand(1, 2, 8, 10)
     moved = warp(picture, motion)
     torch.testing.assert_close(moved[..., 1:, :8], picture[..., :-1, 2:], atol=1e-5, rtol=0)
     torch.testing.assert_close(moved[..., 1:, 9], picture[..., :-1, 9], atol=1e-5, rtol=0)
     half = warp(picture, torch.tensor([0.5, 0.0]).view(1, 2, 1, 1).expand(1, 2, 8, 10))
-    torch.testing.assert_close(half[..., :9], (picture[..., :9] + picture[..., 1:]) / 2, atol=1e-5, rtol=0)
+    near, far = picture[..., 1:8] + picture[..., 2:9], picture[..., :7] + picture[..., 3:]
+    # cubic convolution with a = -3/4 weighs the four pixels around a middle so
+    torch.testing.assert_close(half[..., 1:8], (19 * near - 3 * far) / 32, atol=1e-5, rtol=0)
 
 
 def test_the_encoder_is_told_which_shift_fits() -> None:
