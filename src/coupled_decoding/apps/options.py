@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -175,7 +175,7 @@ def method_of(name: MethodName, coupling: CouplingName | None, drafting: Draftin
     size, guess = window or WINDOW, (first_guess or FirstGuessName.uniform).value
     if name is MethodName.sjd:
         return cd.SJD(window=size, first_guess=guess)
-    ours = {"predict": drafting.predict, "branches": drafting.branches}
+    ours: dict[str, Any] = {"predict": drafting.predict, "branches": drafting.branches}
     if name is MethodName.seed_exact:
         return cd.SeedExact(window=size, first_guess=guess, **ours)
     with refusing(ValueError):
