@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -124,10 +125,11 @@ def test_rows_are_the_frames_after_the_context(tiny_doom: Path, tmp_path: Path) 
     assert [*rows] == [HELD_OUT, TOKENIZER, "AR", "AR, other seeds", "SJD", "SCD-maximal", "SCD-gumbel"]
     size, cpu = pipe.model.size, torch.device("cpu")
     torch.testing.assert_close(rows[HELD_OUT].pixels[2], to_pixels(clips[2][CONTEXT:], size, cpu))
+    close = partial(torch.testing.assert_close, atol=1.01 / 255, rtol=0)  # arithmetic that a batch may round otherwise
     ar = pipe(clips[2][:CONTEXT], method=cd.AR(), seed=2)
-    torch.testing.assert_close(rows["AR"].pixels[2], to_pixels(ar.frames[0][CONTEXT:], size, cpu))
+    close(rows["AR"].pixels[2], to_pixels(ar.frames[0][CONTEXT:], size, cpu))
     coded = pipe.model.decode(pipe.model.encode([clips[0]]))[0]
-    torch.testing.assert_close(rows[TOKENIZER].pixels[0], to_pixels(coded[CONTEXT:], size, cpu))
+    close(rows[TOKENIZER].pixels[0], to_pixels(coded[CONTEXT:], size, cpu))
     drawn = [row.pixels for name, row in rows.items() if name not in (HELD_OUT, TOKENIZER)]
     assert all(psnr(one, other).isfinite().any() for i, one in enumerate(drawn) for other in drawn[:i])
     features = rows["SJD"].features
