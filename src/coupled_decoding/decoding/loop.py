@@ -97,7 +97,7 @@ def decode(
             branches = grow(window, method.branches, from_drafts=method.decides_from_drafts)
         index = window.index if branches is None else branches.index(window)
         before = time.perf_counter()
-        logits = _forward(session, state, window, branches, outputs)[..., columns]  # [R, T + branches, C]
+        logits = _forward(session, state, window, index, branches, outputs)[..., columns]  # [R, T + branches, C]
         trace.seconds_model += time.perf_counter() - before
 
         target = target_distribution(logits, sampling, stream.legal_at(window.rows.unsqueeze(1), index))
@@ -132,17 +132,18 @@ def decode(
     return Decoded(state.committed_tokens(), trace, seeds)
 
 
-def _forward(session: Session, state: State, window: Window, branches: Branches | None, outputs: int) -> Tensor:
-    """One forward of the model: logits at every position of the window and its branches, ``[R, T + M, outputs]``."""
-    tokens, index = state.read(window.rows, window.index), window.index
+def _forward(
+    session: Session, state: State, window: Window, index: Tensor, branches: Branches | None, outputs: int
+) -> Tensor:
+    """One forward of the model: logits at ``index`` of the window and its branches, ``[R, T + M, outputs]``."""
+    tokens = state.read(window.rows, window.index)
+    positions = session.last_position[window.rows].unsqueeze(1) + index
     everyone = len(window.rows) == len(session.last_token)
     rows = None if everyone else window.rows
     if branches is None:
-        positions = session.last_position[window.rows].unsqueeze(1) + index
         logits = session.forward(tokens, positions, rows)
     else:
         tokens = torch.cat([tokens, state.read_branches(window, branches)], 1)
-        positions = session.last_position[window.rows].unsqueeze(1) + branches.index(window)
         logits = _branching(session).forward(tokens, positions, rows, branches.parent)
     if logits.device.type != "cpu":
         torch.accelerator.synchronize(logits.device)  # so that the seconds of the model are its own
