@@ -12,7 +12,7 @@ def joined(traces: Sequence[cd.Trace]) -> cd.Trace:
     whole = cd.Trace(sum(trace.rows for trace in traces))
     for step in range(max(trace.steps for trace in traces)):
         counts: list[list[int]] = []
-        for name in ("committed", "changed", "pending"):
+        for name in ("committed", "changed", "pending", "fed"):
             rows = [getattr(t, name)[step].tolist() if step < t.steps else [0] * t.rows for t in traces]
             counts.append([count for row in rows for count in row])
         whole.record(list(range(whole.rows)), *counts)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coupled_decoding import AR, SCD, SJD, Decoded, Layout, Method, SeedExact, Step, decode
+from coupled_decoding.evaluation.tabular import TabularSession
 from tests.decoding.helpers import ChainSession
 
 METHODS: list[Method] = [AR(), SJD(8), SCD(8, coupling="maximal"), SCD(8), SCD(5, "above"), SeedExact(8, "repeat")]
@@ -48,9 +49,23 @@ def test_the_trace_adds_up(method: Method, seed: int) -> None:
     assert ((changed >= 0) & (changed <= pending)).all()
     # of the window's drafts, one place fewer than its positions, those committed are not pending
     assert (pending + committed <= method.window).all()
+    # what is read is the window, as far as the row goes
+    left = torch.tensor(LENGTHS) - (committed.cumsum(0) - committed)
+    assert torch.equal(trace.fed, left.clamp(max=method.window))
     assert torch.allclose(trace.tokens_per_forward, torch.tensor(LENGTHS) / trace.nfe)
     assert trace.seconds_model > 0
     assert trace.seconds_outside > 0
+
+
+def test_tokens_of_branches_are_counted_as_read() -> None:
+    """A step reads its window and as many branch tokens as there are places for, at most those asked for."""
+    session = TabularSession.random(4, 6, torch.tensor([0, 1]), seed=3)
+    trace = decode(session, [6, 4], method=SeedExact(4, branches=5), seed=1).trace
+    left = torch.tensor([6, 4]) - (trace.committed.cumsum(0) - trace.committed)
+    beside = trace.fed - left.clamp(max=4)
+    assert ((beside >= 0) & (beside <= 5)).all()
+    assert (beside[0] == 5).all()
+    assert (beside[left == 1] == 0).all()  # nothing may branch behind the last token
 
 
 @pytest.mark.parametrize("method", METHODS, ids=names)

@@ -113,13 +113,15 @@ def decode(
             state.predict(window, target, drawn, labels, accepted, token)
 
         active = state.active
-        committed, changed, pending, broken = state.commit(window, drawn, accepted, token, target[..., 0].isnan())
+        fed = window.size if branches is None else window.size + branches.exists.sum(1)
+        counts = state.commit(window, drawn, accepted, token, target[..., 0].isnan(), fed)
+        committed, changed, pending, broken, read = counts
         if any(broken):
             row = next(row for row, count in zip(active, broken, strict=True) if count)
             raise ValueError(f"the session gave NaN logits for row {row}: float16 may have overflowed, try bfloat16")
         if stop is not None:
             committed = _stopped(state, active, committed, stop)
-        trace.record(active, committed, changed, pending)
+        trace.record(active, committed, changed, pending, read)
         if on_step is not None:
             step = Step(trace.steps, [*state.start], [*state.lengths], max(state.nfe), state.sequence)
             before = time.perf_counter()

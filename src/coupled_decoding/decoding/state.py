@@ -107,14 +107,15 @@ class State:
         return window
 
     def commit(
-        self, window: Window, drawn: Tensor, accepted: Tensor, token: Tensor, broken: Tensor
+        self, window: Window, drawn: Tensor, accepted: Tensor, token: Tensor, broken: Tensor, fed: Tensor
     ) -> list[list[int]]:
         """Write each row's committed token and the new drafts behind it, and move its start.
 
         ``drawn`` LongTensor ``[R, T]``, ``accepted`` and ``token`` LongTensor ``[R]``, all columns; ``broken`` bool
-        ``[R, T]``, positions whose target is not a number. Returns for each row of the window how many tokens it
-        committed, how many drafts behind them changed, how many there are, and how many positions are broken: the one
-        transfer from device to host of a step.
+        ``[R, T]``, positions whose target is not a number; ``fed`` LongTensor ``[R]``, tokens that the forward read.
+        Returns for each row of the window how many tokens it committed, how many drafts behind them changed, how many
+        there are, how many positions are broken, and how many tokens were read: the one transfer from device to host
+        of a step.
         """
         offset = torch.arange(window.index.shape[1], device=self.device)
         behind = offset > accepted.unsqueeze(1)
@@ -127,7 +128,7 @@ class State:
         self.tokens[rows, places] = torch.where(written, self.layout.codes[drawn], self.tokens[rows, places])
 
         broken = broken & (offset < window.size.unsqueeze(1))
-        counts = torch.stack([accepted + 1, changed.sum(1), pending.sum(1), broken.sum(1)]).tolist()
+        counts = torch.stack([accepted + 1, changed.sum(1), pending.sum(1), broken.sum(1), fed]).tolist()
         for row, committed in zip(self.active, counts[0], strict=True):
             self.start[row] += committed
             self.nfe[row] += 1

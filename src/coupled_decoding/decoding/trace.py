@@ -21,10 +21,15 @@ class Trace:
     _committed: list[list[int]] = field(default_factory=list)
     _changed: list[list[int]] = field(default_factory=list)
     _pending: list[list[int]] = field(default_factory=list)
+    _fed: list[list[int]] = field(default_factory=list)
 
-    def record(self, rows: list[int], committed: list[int], changed: list[int], pending: list[int]) -> None:
+    def record(
+        self, rows: list[int], committed: list[int], changed: list[int], pending: list[int], fed: list[int]
+    ) -> None:
         """One step of the given rows of the batch."""
-        for history, counts in ((self._committed, committed), (self._changed, changed), (self._pending, pending)):
+        for history, counts in (
+            (self._committed, committed), (self._changed, changed), (self._pending, pending), (self._fed, fed),
+        ):
             step = [0] * self.rows
             for row, count in zip(rows, counts, strict=True):
                 step[row] = count
@@ -48,6 +53,12 @@ class Trace:
     def pending(self) -> Tensor:
         """LongTensor ``[steps, B]``: uncommitted drafts, changed or not."""
         return torch.tensor(self._pending, dtype=torch.long).view(self.steps, self.rows)
+
+    @property
+    def fed(self) -> Tensor:
+        """LongTensor ``[steps, B]``: tokens that the forward read, branches included; padding to a longer window of
+        another row is not."""
+        return torch.tensor(self._fed, dtype=torch.long).view(self.steps, self.rows)
 
     @property
     def nfe(self) -> Tensor:
