@@ -43,6 +43,8 @@ class State:
         self.active: list[int] = []
         """The rows of the current window."""
         self._rows = torch.empty(0, dtype=torch.long, device=self.device)
+        self._fresh: set[int] = set()
+        """Rows that begin again with the next window."""
         self.dtype = torch.float64
         """Of noise and labels: that of the logits, once there are any."""
 
@@ -51,7 +53,8 @@ class State:
         self.tokens[:, 0] = last_token
         self.tokens[:, 1 : 1 + layout.forced.shape[1]] = layout.forced
         self.forced = self.tokens[:, 1:] >= 0  # [B, room]
-        self.column_of = torch.full((vocab_size,), -1, device=self.device)
+        self.vocab_size = vocab_size
+        self.column_of = torch.full((vocab_size + 1,), -1, device=self.device)  # the last is of what is no id
         self.column_of[layout.codes] = torch.arange(len(layout.codes), device=self.device)
         self.memory = Memory(len(lengths), room, len(layout.codes), self.device) if remembers else None
 
@@ -62,9 +65,8 @@ class State:
         if known.ndim != 1 or len(known) > self.lengths[row]:
             raise ValueError(f"given tokens of row {row} have shape {tuple(known.shape)}: give one dimension of at "
                              f"most {self.lengths[row]}")
-        inside = (known >= 0) & (known < len(self.column_of))
-        columns = self.column_of[known.clamp(0, len(self.column_of) - 1)]
-        legal = inside & (columns >= 0)
+        columns = self._column(known)
+        legal = columns >= 0
         sets = self.layout.legal_at(torch.tensor(row), torch.arange(len(known), device=self.device))
         if sets is not None:
             legal &= sets.gather(1, columns.clamp(min=0).unsqueeze(1)).squeeze(1)
@@ -172,6 +174,17 @@ class State:
         row, offset, drafts, label = predicted(window, self.memory, committed, accepted, token)
         drawn[row, offset], labels[row, offset] = drafts, label
 
+    def restart(self, row: int, token: Tensor, seed: int) -> None:
+        """Let a finished row begin again, behind another last prompt token, with the next window."""
+        self.start[row] = self.nfe[row] = 0
+        self.seeds[row] = seed
+        self.tokens[row, 0] = token
+        length = self.layout.forced.shape[1]
+        self.tokens[row, 1 : 1 + length], self.tokens[row, 1 + length :] = self.layout.forced[row], -1
+        if self.memory is not None:
+            self.memory.forget(row)
+        self._fresh.add(row)
+
     def slide(self, window: Window, labels: Tensor, committed: list[int]) -> Window | None:
         """The next window: unfinished rows moved by what they committed; None if there are none.
 
@@ -195,7 +208,9 @@ class State:
             moved.labels = slid(labels)
         if window.averages is not None:
             moved.averages = slid(window.averages)
-        self._enter(moved, [width - committed[i] for i in staying])
+        first_new = [width - committed[i] for i in staying]
+        self._enter(moved, [0 if row in self._fresh else new for row, new in zip(self.active, first_new, strict=True)])
+        self._fresh.clear()
         return moved
 
     def _window(self, active: list[int]) -> Window | None:
@@ -228,7 +243,7 @@ class State:
             return
         row, offset = torch.tensor(places, device=self.device).unbind(1)
         index, batch_row = window.index[row, offset], window.rows[row]
-        noise = exponentials(window.seeds[row], index, self.layout.codes).to(self.dtype)
+        noise = exponentials(window.seeds[row], index, self.layout.codes)
         before = self.layout.previous[batch_row, index]
         drafts, label = self.guess(Entering(
             noise=noise,
@@ -238,10 +253,10 @@ class State:
             previous=self._code_at(batch_row, before),
             remembered=None if self.memory is None else self.memory.recall(batch_row, before, noise.shape[-1]),
         ))
-        window.noise[row, offset] = noise
+        window.noise[row, offset] = noise.to(self.dtype)
         window.drafts[row, offset] = drafts
         if window.labels is not None:
-            window.labels[row, offset] = label
+            window.labels[row, offset] = label.to(self.dtype)
         if window.averages is not None:
             window.averages[row, offset] = 0
         there = self.tokens[batch_row, index + 1]
@@ -257,4 +272,4 @@ class State:
 
     def _column(self, tokens: Tensor) -> Tensor:
         """Column of vocabulary ids, -1 where there is none."""
-        return torch.where(tokens < 0, -1, self.column_of[tokens.clamp(min=0)])
+        return self.column_of[tokens.clamp(-1, self.vocab_size)]

@@ -60,6 +60,11 @@ class CosmosCache(PositionCache):
     texts: Tensor | None = None
     """LongTensor ``[rows]``; None until the first token of each row has named its text."""
 
+    def adopt(self, rows: Tensor, other: PositionCache, source: Tensor) -> None:
+        if self.texts is not None:
+            raise ValueError("texts of Cosmos are read for a batch: a row cannot take over another one's")
+        super().adopt(rows, other, source)
+
     def fill(self, other: PositionCache, source: Tensor) -> None:
         super().fill(other, source)
         texts = cast(CosmosCache, other).texts
