@@ -160,7 +160,8 @@ class Decoding:
             committed, changed, pending, broken, read = counts
             if any(broken):
                 row = next(row for row, count in zip(active, broken, strict=True) if count)
-                raise ValueError(f"the session gave NaN logits for row {row}: float16 may have overflowed, try bfloat16")
+                raise ValueError(f"the session gave NaN logits for row {row}: float16 may have overflowed, try "
+                                 "bfloat16")
             if self.stop is not None:
                 committed = _stopped(state, active, committed, self.stop)
             seconds = inside, time.perf_counter() - started - inside

@@ -114,6 +114,7 @@ class CosmosBackbone(Backbone):
 class CosmosModel(VideoModel):
     """A checkpoint folder of this family; see :class:`coupled_decoding.models.video_family.VideoModel`."""
 
+    transformer: CosmosTransformer
     card = Card(
         name="cosmos-1",
         checkpoints="nvidia/Cosmos-1.0-Autoregressive-4B, -12B, -5B-Video2World, -13B-Video2World; "

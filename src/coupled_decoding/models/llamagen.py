@@ -84,6 +84,7 @@ class LlamaGenBackbone(Backbone):
 class LlamaGenModel(SquarePictures):
     """What both kinds have in common; see :class:`coupled_decoding.models.family.PictureModel`."""
 
+    transformer: LlamaGenTransformer
     kind: ClassVar[str]
     """What the names of its files say."""
     mark: ClassVar[str]
