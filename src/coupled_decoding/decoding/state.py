@@ -43,6 +43,8 @@ class State:
         self.active: list[int] = []
         """The rows of the current window."""
         self._rows = torch.empty(0, dtype=torch.long, device=self.device)
+        self._sizes = torch.empty(0, dtype=torch.long)
+        """LongTensor ``[R]`` on the CPU: positions of each row of the current window."""
         self._fresh: set[int] = set()
         """Rows that begin again with the next window."""
         self.dtype = torch.float64
@@ -105,7 +107,7 @@ class State:
             window.noise = torch.zeros(shape, dtype=self.dtype, device=self.device)
             window.labels = torch.zeros_like(window.noise) if with_labels else None
             window.averages = torch.zeros_like(window.noise) if with_averages else None
-            self._enter(window, [0] * len(self.active))
+            self._enter(window, torch.zeros(len(self.active), dtype=torch.long))
         return window
 
     def commit(
@@ -195,9 +197,9 @@ class State:
         if moved is None:
             return None
         width = window.index.shape[1]
-        first = torch.tensor([(i * width, committed[i]) for i in staying], device=self.device)
-        offset = (torch.arange(moved.index.shape[1], device=self.device) + first[:, 1:]).clamp(max=width - 1)
-        source = (first[:, :1] + offset).flatten()  # in a list of all rows' positions
+        number, move = torch.tensor(staying), torch.tensor([committed[i] for i in staying])
+        offset = (torch.arange(moved.index.shape[1]) + move.unsqueeze(1)).clamp(max=width - 1)
+        source = (width * number.unsqueeze(1) + offset).flatten().to(self.device)  # in a list of all rows' positions
 
         def slid(values: Tensor) -> Tensor:
             # index_select copies whole rows, several times faster than indexing by two tensors
@@ -208,9 +210,10 @@ class State:
             moved.labels = slid(labels)
         if window.averages is not None:
             moved.averages = slid(window.averages)
-        first_new = [width - committed[i] for i in staying]
-        self._enter(moved, [0 if row in self._fresh else new for row, new in zip(self.active, first_new, strict=True)])
-        self._fresh.clear()
+        if self._fresh:
+            move[torch.tensor([row in self._fresh for row in self.active])] = width
+            self._fresh.clear()
+        self._enter(moved, width - move)
         return moved
 
     def _window(self, active: list[int]) -> Window | None:
@@ -220,28 +223,34 @@ class State:
             self._rows = torch.tensor(active, dtype=torch.long, device=self.device)
         if not active:
             return None
-        sizes = [self._size(row) for row in active]
+        # what the host knows is put together there: asking the device would wait for it
+        start = torch.tensor([self.start[row] for row in active])
+        left = torch.tensor([self.lengths[row] for row in active]) - start
+        self._sizes = left.clamp(max=self.width)
+        index = (start.unsqueeze(1) + torch.arange(int(self._sizes.max()))).to(self.device)
         rows = self._rows
-        start = torch.tensor([self.start[row] for row in active], device=self.device)
-        index = start.unsqueeze(1) + torch.arange(max(sizes), device=self.device)
         return Window(
             rows=rows,
             seeds=self.seeds[rows],
             visit=torch.tensor([self.nfe[row] for row in active], device=self.device),
             index=index,
-            size=torch.tensor(sizes, device=self.device),
+            size=self._sizes.to(self.device),
             forced=self.forced[rows.unsqueeze(1), index],
             drafts=self._column(self.tokens[rows.unsqueeze(1), index + 1]).clamp(min=0),
             noise=torch.empty(0),
             labels=None,
         )
 
-    def _enter(self, window: Window, first: list[int]) -> None:
-        """Give noise, a first guess and its label to the positions of each row from offset ``first`` to its end."""
-        places = [(i, offset) for i, row in enumerate(self.active) for offset in range(first[i], self._size(row))]
-        if not places:
+    def _enter(self, window: Window, first: Tensor) -> None:
+        """Give noise, a first guess and its label to the positions of each row from offset ``first`` to its end.
+
+        ``first`` LongTensor ``[R]`` is on the CPU.
+        """
+        offsets = torch.arange(window.index.shape[1])
+        places = ((offsets >= first.unsqueeze(1)) & (offsets < self._sizes.unsqueeze(1))).nonzero()
+        if not len(places):
             return
-        row, offset = torch.tensor(places, device=self.device).unbind(1)
+        row, offset = places.to(self.device).unbind(1)
         index, batch_row = window.index[row, offset], window.rows[row]
         noise = exponentials(window.seeds[row], index, self.layout.codes)
         before = self.layout.previous[batch_row, index]
@@ -261,10 +270,6 @@ class State:
             window.averages[row, offset] = 0
         there = self.tokens[batch_row, index + 1]
         self.tokens[batch_row, index + 1] = torch.where(window.forced[row, offset], there, self.layout.codes[drafts])
-
-    def _size(self, row: int) -> int:
-        """Positions of a row's window that exist."""
-        return min(self.width, self.lengths[row] - self.start[row])
 
     def _code_at(self, rows: Tensor, index: Tensor) -> Tensor:
         """Column of what stands at generated indices, LongTensor ``[M]``; -1 where there is nothing or no index."""
