@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from coupled_decoding.decoding.arguments import columns_of, layouts_of, lengths_of, seeds_of
-from coupled_decoding.decoding.branches import Branches, grow
+from coupled_decoding.decoding.branches import Branches
 from coupled_decoding.decoding.draw import race
 from coupled_decoding.decoding.following import Path
 from coupled_decoding.decoding.layout import BatchLayout, Layout
@@ -76,7 +76,8 @@ def decode(
         ValueError: an argument does not fit the session or the layout, or the logits are not a number; the sentence
             says which and why.
     """
-    method, sampling = method or SCD(), sampling or Sampling()
+    method = method or SCD()
+    sampling = method.sampling(sampling or Sampling())
     batch, device = len(session.last_token), session.last_token.device
     lengths, seeds = lengths_of(length, batch), seeds_of(seed, batch)
     stream = BatchLayout.stack(layouts_of(layout, lengths, session.vocab_size), lengths, device)
@@ -90,11 +91,11 @@ def decode(
         _read_given(session, state, given)
 
     started = time.perf_counter()
+    state.schedule = method.schedule(stream, state.start)
     window = state.open_window(method.needs_labels, method.predict)
+    branching = method.branching_function if len(stream.codes) > 1 else None
     while window is not None:
-        branches = None
-        if method.branches and len(stream.codes) > 1:
-            branches = grow(window, method.branches, from_drafts=method.decides_from_drafts)
+        branches = None if branching is None else branching(window)
         index = window.index if branches is None else branches.index(window)
         before = time.perf_counter()
         logits = _forward(session, state, window, index, branches, outputs)[..., columns]  # [R, T + branches, C]

@@ -12,6 +12,7 @@ from coupled_decoding.decoding.layout import BatchLayout
 from coupled_decoding.decoding.memory import Memory
 from coupled_decoding.decoding.noise import exponentials
 from coupled_decoding.decoding.prediction import NEWEST, predicted
+from coupled_decoding.decoding.schedule import Schedule
 from coupled_decoding.decoding.window import Window
 
 
@@ -40,6 +41,10 @@ class State:
         self.start = [0] * len(lengths)
         """Generated index of each row's first uncommitted token."""
         self.nfe = [0] * len(lengths)
+        self.entered = [0] * len(lengths)
+        """Generated index up to which each row's positions have been in a window."""
+        self.schedule: Schedule | None = None
+        """Which forward decides which position, where that is fixed beforehand."""
         self.active: list[int] = []
         """The rows of the current window."""
         self._rows = torch.empty(0, dtype=torch.long, device=self.device)
@@ -103,7 +108,7 @@ class State:
             window.noise = torch.zeros(shape, dtype=self.dtype, device=self.device)
             window.labels = torch.zeros_like(window.noise) if with_labels else None
             window.averages = torch.zeros_like(window.noise) if with_averages else None
-            self._enter(window, [0] * len(self.active))
+            self._enter(window)
         return window
 
     def commit(
@@ -195,7 +200,7 @@ class State:
             moved.labels = slid(labels)
         if window.averages is not None:
             moved.averages = slid(window.averages)
-        self._enter(moved, [width - committed[i] for i in staying])
+        self._enter(moved)
         return moved
 
     def _window(self, active: list[int]) -> Window | None:
@@ -219,11 +224,16 @@ class State:
             drafts=self._column(self.tokens[rows.unsqueeze(1), index + 1]).clamp(min=0),
             noise=torch.empty(0),
             labels=None,
+            turn=None if self.schedule is None else self.schedule.turn_at(rows, index),
         )
 
-    def _enter(self, window: Window, first: list[int]) -> None:
-        """Give noise, a first guess and its label to the positions of each row from offset ``first`` to its end."""
-        places = [(i, offset) for i, row in enumerate(self.active) for offset in range(first[i], self._size(row))]
+    def _enter(self, window: Window) -> None:
+        """Give noise, a first guess and its label to the positions of each row that were in no window before."""
+        places = []
+        for i, active in enumerate(self.active):
+            start, entered = self.start[active], self.entered[active]
+            self.entered[active] = start + self._size(active)
+            places += [(i, new - start) for new in range(max(start, entered), self.entered[active])]
         if not places:
             return
         row, offset = torch.tensor(places, device=self.device).unbind(1)
@@ -249,7 +259,9 @@ class State:
 
     def _size(self, row: int) -> int:
         """Positions of a row's window that exist."""
-        return min(self.width, self.lengths[row] - self.start[row])
+        start = self.start[row]
+        size = min(self.width, self.lengths[row] - start)
+        return size if self.schedule is None else min(size, self.schedule.end(row, self.nfe[row]) - start)
 
     def _code_at(self, rows: Tensor, index: Tensor) -> Tensor:
         """Column of what stands at generated indices, LongTensor ``[M]``; -1 where there is nothing or no index."""
