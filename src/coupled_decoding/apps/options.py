@@ -115,6 +115,8 @@ Dtype = Annotated[DtypeName | None, typer.Option(
     show_default="float32", help="Precision of the arithmetic; below float32 what a seed gives may vary.")]
 Device = Annotated[str | None, typer.Option(
     show_default="cpu", help="Where to compute: cpu, cuda, cuda:1, mps; auto spreads the model over all devices.")]
+Compile = Annotated[bool, typer.Option(
+    "--compile", help="Let torch.compile make forwards faster; the first ones take a minute longer. Pays for many.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, nothing else.")]
 
 

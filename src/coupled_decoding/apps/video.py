@@ -74,6 +74,7 @@ def video(
     top_p: options.TopP = None,
     dtype: options.Dtype = None,
     device: options.Device = None,
+    compiled: options.Compile = False,
     allow_torchscript: Annotated[bool, typer.Option(
         "--allow-torchscript", help="Run the programs that some models' frames need; they run with your rights.")]
     = False,
@@ -107,7 +108,7 @@ def video(
     with ExitStack() as folders:
         for file in written:
             folders.enter_context(prepared_folder(file.parent))
-        pipe = load_video(model, dtype, device, allow_torchscript)
+        pipe = load_video(model, dtype, device, compiled, allow_torchscript)
         sampling = options.sampling_of(pipe.model.sampling, temperature, top_k, top_p)
         footage = _footage(pipe.model, place, start, context_frames)
         given, whole = len(footage.frames), len(footage.frames) + num_frames
