@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor
 
 from coupled_decoding.decoding.arguments import columns_of, layouts_of, lengths_of, seeds_of
-from coupled_decoding.decoding.branches import Branches
+from coupled_decoding.decoding.branches import Branches, grow
 from coupled_decoding.decoding.draw import race
 from coupled_decoding.decoding.following import Path
 from coupled_decoding.decoding.layout import BatchLayout, Layout
@@ -20,6 +21,7 @@ from coupled_decoding.decoding.session import BranchingSession, Session
 from coupled_decoding.decoding.state import State
 from coupled_decoding.decoding.target import Sampling, target_distribution
 from coupled_decoding.decoding.trace import Step, Trace
+from coupled_decoding.decoding.tuning import Tuner, measure
 from coupled_decoding.decoding.window import Window
 
 READ_AT_ONCE = 256
@@ -109,9 +111,13 @@ class Decoding:
         if self.branching is not None and not isinstance(session, BranchingSession):
             raise ValueError(f"{type(session).__name__} reads no branches: give a method with branches=0, or a session "
                              "that keeps the contract of coupled_decoding.BranchingSession")
-        self.state = State(session.last_token, session.vocab_size, lengths, stream, self.seeds, method.window,
+        self.state = State(session.last_token, session.vocab_size, lengths, stream, self.seeds, method.widest,
                            method.guess_function, method.remembers)
         self.trace = Trace(batch)
+        self.tuner: Tuner | None = None
+        if method.window == "auto":
+            trees = isinstance(session, BranchingSession) and len(stream.codes) > 1
+            self.tuner = Tuner(measure(session), batch, trees)
 
     @torch.no_grad()
     def read_given(self, given: Tensor | Sequence[Tensor]) -> None:
@@ -135,6 +141,7 @@ class Decoding:
         method, state, trace = self.method, self.state, self.trace
         started = time.perf_counter()
         state.schedule = method.schedule(state.layout, state.start)
+        self._tune()
         window = state.open_window(method.needs_labels, method.predict)
         while window is not None:
             branches = None if self.branching is None else self.branching(window)
@@ -167,9 +174,19 @@ class Decoding:
                 committed = _stopped(state, active, committed, self.stop)
             seconds = inside, time.perf_counter() - started - inside
             trace.record(active, committed, changed, pending, read, seconds)
+            if self.tuner is not None:
+                whole = [n for n, size in zip(committed, state.sizes, strict=True) if size == state.width]
+                self.tuner.observe(whole, len(active), seconds[1])
             yield Step(trace.steps, [*state.start], [*state.lengths], max(state.nfe), state.sequence)
             started = time.perf_counter()
+            self._tune()
             window = state.slide(window, labels, committed)
+
+    def _tune(self) -> None:
+        """Choose the window and the branches of the next step, where they are to be chosen."""
+        if self.tuner is not None:
+            self.state.width, count = self.tuner.choice
+            self.branching = partial(grow, count=count, from_drafts=True) if count else None
 
     @property
     def finished(self) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 from coupled_decoding.decoding.branches import Branches, grow
 from coupled_decoding.decoding.coupling import COUPLINGS, Coupling
@@ -13,6 +14,7 @@ from coupled_decoding.decoding.guesses import GUESSES, REMEMBERING, Guess
 from coupled_decoding.decoding.layout import BatchLayout
 from coupled_decoding.decoding.schedule import Schedule
 from coupled_decoding.decoding.target import Sampling
+from coupled_decoding.decoding.tuning import LONGEST
 from coupled_decoding.decoding.verification import Verification, exact_match, rejection_sampling
 from coupled_decoding.decoding.window import Window
 
@@ -23,7 +25,8 @@ class Method:
 
     Args:
         window: positions a forward reads, the last committed token and ``window - 1`` drafts (the paper's L). With a
-            window of 1 every method is autoregressive sampling.
+            window of 1 every method is autoregressive sampling. ``"auto"``, for :class:`SeedExact`: what is fastest on
+            this machine, branches included; see :mod:`coupled_decoding.decoding.tuning`.
         first_guess: what a position that enters the window starts from: ``"uniform"``, ``"random"``, ``"repeat"``,
             ``"above"``, ``"previous-frame"`` or ``"previous-frame-distribution"``; see
             :mod:`coupled_decoding.decoding.guesses`.
@@ -34,22 +37,36 @@ class Method:
             :class:`coupled_decoding.BranchingSession`, as all of this package are.
     """
 
-    window: int = 64
+    window: int | Literal["auto"] = 64
     first_guess: str = "uniform"
     predict: bool = field(default=False, kw_only=True)
     branches: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.window, int) or self.window < 1:
+        if self.window == "auto":
+            self._check_auto()
+        elif not isinstance(self.window, int) or self.window < 1:
             raise ValueError(f"window is {self.window}: give a whole number of at least 1")
         if self.first_guess not in GUESSES:
             raise ValueError(f"first_guess is {self.first_guess!r}: give one of {', '.join(GUESSES)}")
         if not isinstance(self.branches, int) or self.branches < 0:
             raise ValueError(f"branches is {self.branches}: give a whole number of at least 0")
 
+    def _check_auto(self) -> None:
+        if not self.decides_from_drafts:
+            raise ValueError(f"window is 'auto' for {self.name}: what a seed gives would depend on the machine's "
+                             "speed; give a whole number, or SeedExact, whose output does not depend on the window")
+        if self.branches:
+            raise ValueError(f"branches is {self.branches} with window='auto', which chooses them too: leave it out")
+
     @property
     def name(self) -> str:
         return type(self).__name__
+
+    @property
+    def widest(self) -> int:
+        """Positions that a window has at most."""
+        return LONGEST if self.window == "auto" else self.window
 
     @property
     def lossless(self) -> bool:
@@ -173,14 +190,14 @@ class SeedExact(Method):
 
     @property
     def needs_labels(self) -> bool:
-        return self.branches > 0
+        return self.branches > 0 or self.window == "auto"
 
 
 @dataclass(frozen=True)
 class AR(SeedExact):
     """Plain autoregressive sampling with this package's noise: one token a forward, nothing drafted."""
 
-    window: int = 1
+    window: int | Literal["auto"] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -17,6 +17,9 @@ class Session(Protocol):
     A session may also have ``output_codes``, a LongTensor ``[C]`` of increasing vocabulary ids: its logits then have C
     columns, one for each of these codes, so that the output head computes nothing that cannot be drawn.
 
+    And it may have ``costs``, a dict that sessions of one model share: seconds of its forwards by number of rows, kept
+    there by :mod:`coupled_decoding.decoding.tuning` so that they are measured once.
+
     :func:`coupled_decoding.check_session` puts a session through this contract.
     """
 

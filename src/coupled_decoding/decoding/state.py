@@ -215,6 +215,12 @@ class State:
         self._enter(moved)
         return moved
 
+    @property
+    def sizes(self) -> list[int]:
+        """Positions that exist in each row of the current window."""
+        start, end = self._bounds
+        return (end - start).tolist()
+
     def _window(self, active: list[int]) -> Window | None:
         """The window of these rows where they stand, without noise and labels."""
         if active != self.active:  # the same tensor as long as the same rows go on: sessions may compare by identity

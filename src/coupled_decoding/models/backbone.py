@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from coupled_decoding.decoding.layout import as_slice
 from coupled_decoding.models.cache import PositionCache
+
+_COSTS: WeakKeyDictionary[nn.Module, dict[int, list[float]]] = WeakKeyDictionary()
+"""By model, of which some families make a backbone for each batch."""
 
 
 class Backbone:
@@ -31,6 +35,11 @@ class Backbone:
         self.device: torch.device = decoder.device
         self.dtype: torch.dtype = decoder.dtype
         self.max_positions: int | None = getattr(self.config, "max_position_embeddings", None)
+
+    @property
+    def costs(self) -> dict[int, list[float]]:
+        """What forwards of this model took; see :class:`coupled_decoding.Session`."""
+        return _COSTS.setdefault(self.decoder, {})
 
     def new_cache(self, rows: int, capacity: int) -> PositionCache:
         return PositionCache(self.config.num_hidden_layers, rows, capacity, self.device)

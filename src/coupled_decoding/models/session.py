@@ -41,6 +41,7 @@ class TransformersSession:
         self.backbone, self.guidance_scale = backbone, guidance_scale
         self.output_codes = backbone.output_codes
         self.vocab_size = backbone.vocab_size
+        self.costs = backbone.costs
         sequences = [tuple(int(t) for t in prompt) for prompt in [*prompts, *(negative_prompts or [])]]
         self._check(sequences, length)
 

@@ -74,7 +74,7 @@ class ZipAR(Method):
         return accept_decided
 
     def schedule(self, layout: BatchLayout, start: list[int]) -> Schedule:
-        return Schedule.of(staircase(layout, start, self.ahead, self.window))
+        return Schedule.of(staircase(layout, start, self.ahead, self.widest))
 
 
 def fill_gap(entering: Entering) -> tuple[Tensor, Tensor]:
