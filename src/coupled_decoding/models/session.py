@@ -42,6 +42,7 @@ class TransformersSession:
         self.output_codes = backbone.output_codes
         self.vocab_size = backbone.vocab_size
         sequences = [tuple(int(t) for t in prompt) for prompt in [*prompts, *(negative_prompts or [])]]
+        self.prompts, self.negative_prompts = sequences[: len(prompts)], sequences[len(prompts) :]
         self._check(sequences, length)
 
         device = backbone.device

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from benchmarks.kept import write_whole
+from coupled_decoding.evaluation.bench.kept import written
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,4 +23,5 @@ def save_figure(figure: Figure, path: Path) -> None:
     figure.savefig(drawn, dpi=85)
     plt.close(figure)
     small = Image.open(drawn).convert("RGB").quantize(256)
-    write_whole(path, lambda partial: small.save(partial, optimize=True))
+    with written(path) as partial:
+        small.save(partial, format="PNG", optimize=True)
