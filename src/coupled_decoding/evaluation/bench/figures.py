@@ -18,7 +18,8 @@ def save_figure(figure: Figure, path: Path) -> None:
     """A PNG of 256 colours: a repository keeps every picture for ever."""
     import matplotlib.pyplot as plt  # the extra plot
 
-    figure.tight_layout()
+    if figure.get_layout_engine() is None:
+        figure.tight_layout()
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=85)
     plt.close(figure)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +105,7 @@ def over_picture(shown: Shown) -> Figure | None:
         return None
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(2.1 * len(curves) + 0.8, 5))
+    figure = Figure(figsize=(2.1 * len(curves) + 1.2, 5), layout="constrained")
     axes = figure.subplots(2, len(curves), squeeze=False)
     for column, one in enumerate(curves):
         for row, values in enumerate((one.accepted, one.unchanged)):
@@ -117,7 +116,7 @@ def over_picture(shown: Shown) -> Figure | None:
         axes[0, column].set_title(shown.label(one).replace(", ", "\n"), fontsize=8)
     for row, title in enumerate(_SHARES):
         axes[row, 0].set_ylabel(title, fontsize=8)
-    figure.colorbar(picture, ax=axes, fraction=0.05)
+    figure.colorbar(picture, ax=axes)
     return figure
 
 
@@ -130,7 +129,8 @@ def nfe_against_guidance(shown: Shown) -> Figure | None:
     alike = [one for one in shown.figures
              if (one.case.sampling, one.case.batch) == (first.sampling, first.batch) and _drafts(one)]
     _lines(shown, axes[0], alike, lambda one: one.case.guidance or 0, "nfe", "nfe_error")
-    axes[0].set(xlabel="guidance scale", ylabel=f"forwards a {shown.drawn}", ylim=(0, None))
+    axes[0].set(xlabel="guidance scale", ylabel=f"forwards a {shown.drawn}", ylim=(0, None),
+                xticks=sorted({one.case.guidance or 0 for one in alike}))
     axes[0].legend(fontsize=8)
     return figure
 
@@ -147,13 +147,14 @@ def against_window(shown: Shown) -> Figure | None:
     for axis, (measure, words) in zip(axes, measures, strict=False):
         _lines(shown, axis, drafting, _window, measure, "nfe_error" if measure == "nfe" else None, "window")
         for one in shown.plain():
-            if not _drafts(one):
-                axis.axhline(one.flat[measure], color="grey", linewidth=1, linestyle="--" if one.case.plain else ":")
-                axis.annotate(one.case.title, (windows[0], one.flat[measure]), fontsize=7, va="bottom")
+            # transformers' generate takes AR's forwards, and other seconds
+            if one.case.plain or (measure == "seconds" and not _drafts(one)):
+                axis.axhline(one.flat[measure], color="black" if one.case.plain else "grey", linewidth=1,
+                             linestyle=":" if one.case.title.endswith("static cache") else "--", label=one.case.title)
         axis.set(xlabel="window", ylabel=words, ylim=(0, None))
         axis.set_xscale("log", base=2)
         axis.set_xticks(windows, [str(window) for window in windows])
-    axes[0].legend(fontsize=7)
+        axis.legend(fontsize=7)
     return figure
 
 
@@ -207,12 +208,11 @@ def _window(one: Figures) -> int:
 
 
 def _series(shown: Shown, figures: Sequence[Figures], *without: str) -> Iterator[tuple[str, list[Figures]]]:
-    """Cases by label, in the order of their labels."""
-    def label(one: Figures) -> str:
-        return shown.label(one, *without)
-
-    for name, ones in groupby(sorted(figures, key=label), key=label):
-        yield name, list(ones)
+    """Cases by label, in the order in which labels first appear: a method has one colour in all plots."""
+    series: dict[str, list[Figures]] = {}
+    for one in figures:
+        series.setdefault(shown.label(one, *without), []).append(one)
+    yield from series.items()
 
 
 def _lines(
@@ -231,8 +231,8 @@ def _lines(
 
 
 def _smoothed(values: Sequence[float | None]) -> tuple[list[float], list[float]]:
-    """Means of about 64 parts of a sequence, at their middles; parts without a value are left out."""
-    part = max(1, len(values) // 64)
+    """Means of about 32 parts of a sequence, at their middles; parts without a value are left out."""
+    part = max(1, len(values) // 32)
     places, means = [], []
     for first in range(0, len(values), part):
         there = [value for value in values[first : first + part] if value is not None]
