@@ -111,7 +111,7 @@ def over_picture(shown: Shown) -> Figure | None:
         for row, values in enumerate((one.accepted, one.unchanged)):
             # no draft was drawn again where the figure is None: not a number, left white
             places = torch.tensor([float("nan") if value is None else value for value in values])[shown.places]
-            picture = axes[row, column].imshow(places.nanmean(0), vmin=0, vmax=1)
+            picture = axes[row, column].imshow(places.nanmean(0).numpy(), vmin=0, vmax=1)
             axes[row, column].set(xticks=[], yticks=[])
         axes[0, column].set_title(shown.label(one).replace(", ", "\n"), fontsize=8)
     for row, title in enumerate(_SHARES):

@@ -85,10 +85,12 @@ def figures_of(work: Work, case: Case, counts: Sequence[Mapping[str, Any]], seco
 
 
 def varying(figures: Sequence[Figures]) -> list[str]:
-    """The options that are not the same in all cases, after the method's name."""
-    options = dict.fromkeys(name for one in figures for name in one.case.options)
-    return [name for name in options
-            if name == "method" or len({str(one.case.options.get(name)) for one in figures}) > 1]
+    """The options that are not the same in all cases that have them, after the method's name."""
+    values: dict[str, set[Any]] = {}
+    for one in figures:
+        for name, value in one.case.options.items():
+            values.setdefault(name, set()).update([] if value is None else [value])
+    return [name for name, of_cases in values.items() if name == "method" or len(of_cases) > 1]
 
 
 def as_csv(figures: Sequence[Figures]) -> str:

@@ -44,9 +44,10 @@ def table(what: str, figures: Sequence[Figures]) -> str:
 
 def _common(figures: Sequence[Figures]) -> list[str]:
     """What all cases share, in a sentence."""
-    options, first = varying(figures), figures[0].case.options
-    shared = [f"{words} {_said(first[name])}" for name, words in OPTIONS.items()
-              if name in first and name not in options and first[name] is not None]
+    options = varying(figures)
+    common = {name: value for one in figures for name, value in one.case.options.items()
+              if name not in options and value is not None}
+    shared = [f"{words} {_said(common[name])}" for name, words in OPTIONS.items() if name in common]
     return [f"All cases: {', '.join(shared)}."] if shared else []
 
 
