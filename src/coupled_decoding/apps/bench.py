@@ -120,7 +120,8 @@ def bench(
         )
         _check_guesses(work, grid)
         figures = _measure(model, device, pipe, work, grid, repeat, output / RUNS)
-        written = _write(output, pipe, work, figures, repeat, seed)
+        said = {"seed": seed, "repetitions": repeat, "device": device or "cpu"}
+        written = _write(output, pipe, work, figures, said)
     typer.echo(_table(work, figures))
     for file in written:
         typer.echo(file)
@@ -222,15 +223,14 @@ def _measure(
 
 
 def _write(
-    folder: Path, pipe: PicturePipeline | VideoPipeline, work: Work, figures: Sequence[Figures], repeat: int, seed: int
+    folder: Path, pipe: PicturePipeline | VideoPipeline, work: Work, figures: Sequence[Figures], asked: dict[str, Any]
 ) -> list[Path]:
     """The files of a finished benchmark; runs.json is there already."""
     from coupled_decoding.evaluation.bench import machine, tables
     from coupled_decoding.evaluation.bench.kept import write_text
     from coupled_decoding.evaluation.bench.results import as_csv, as_json
 
-    said = {"model": pipe.name, "dtype": str(pipe.model.dtype).removeprefix("torch."), **machine.describe(),
-            "seed": seed, "repetitions": repeat}
+    said = {"model": pipe.name, "dtype": str(pipe.model.dtype).removeprefix("torch."), **asked, **machine.describe()}
     plots = _plot(folder, work, figures)
     items = work.named(range(len(work)))
     texts = {
