@@ -123,7 +123,8 @@ def counts_and_laws(
     """Decode ``draws`` rows; for each kind of row, how often every sequence came, and how probable it is."""
     session = scenario.session(batch, dtype)
     kinds = [scenario.kind_of(row) for row in range(batch)]
-    given = [torch.tensor(kind.given, dtype=torch.long) for kind in kinds]
+    given_of = [torch.tensor(kind.given, dtype=torch.long) for kind in scenario.kinds]
+    given = [given_of[row % len(given_of)] for row in range(batch)]
     counts: list[Tensor | None] = [None] * len(scenario.kinds)
     for first in range(0, draws, batch):
         tokens = decode(

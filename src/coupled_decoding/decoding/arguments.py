@@ -34,7 +34,8 @@ def layouts_of(layout: Layout | Sequence[Layout] | None, lengths: list[int], voc
     layouts = [layout] * len(lengths) if isinstance(layout, Layout) else list(layout)
     if len(layouts) != len(lengths):
         raise ValueError(f"{len(layouts)} layouts: give one, or one for each of {len(lengths)} rows")
-    largest = max(max(int(one.codes[-1]), int(one.forced.max())) for one in layouts)
+    distinct = {id(one): one for one in layouts}.values()  # most batches share one
+    largest = max(max(int(one.codes[-1]), int(one.forced.max())) for one in distinct)
     if largest >= vocab_size:
         raise ValueError(f"the layout names token {largest}: the session has ids 0 to {vocab_size - 1}")
     return layouts

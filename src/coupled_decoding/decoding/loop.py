@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -37,7 +38,6 @@ class Decoded:
     """The seed of each row: what reproduces it."""
 
 
-@torch.no_grad()
 def decode(
     session: Session,
     length: int | Sequence[int],
@@ -76,101 +76,140 @@ def decode(
         ValueError: an argument does not fit the session or the layout, or the logits are not a number; the sentence
             says which and why.
     """
-    method, sampling = method or SCD(), sampling or Sampling()
-    batch, device = len(session.last_token), session.last_token.device
-    lengths, seeds = lengths_of(length, batch), seeds_of(seed, batch)
-    stream = BatchLayout.stack(layouts_of(layout, lengths, session.vocab_size), lengths, device)
-    output_codes = getattr(session, "output_codes", None)
-    columns = columns_of(stream.codes, output_codes)
-    outputs = session.vocab_size if output_codes is None else len(output_codes)
-    state = State(session.last_token, session.vocab_size, lengths, stream, seeds, method.window, method.guess_function,
-                  method.remembers)
-    trace = Trace(batch)
+    run = Decoding(session, length, method or SCD(), sampling or Sampling(), layout, seed, stop)
     if given is not None:
-        _read_given(session, state, given)
+        run.read_given(given)
+    for step in run.steps():
+        if on_step is not None and on_step(step) is False:
+            break
+    return Decoded(run.state.committed_tokens(), run.trace, run.seeds)
 
-    started = time.perf_counter()
-    window = state.open_window(method.needs_labels, method.predict)
-    while window is not None:
-        branches = None
-        if method.branches and len(stream.codes) > 1:
-            branches = grow(window, method.branches, from_drafts=method.decides_from_drafts)
-        index = window.index if branches is None else branches.index(window)
-        before = time.perf_counter()
-        logits = _forward(session, state, window, index, branches, outputs)[..., columns]  # [R, T + branches, C]
-        trace.seconds_model += time.perf_counter() - before
 
-        target = target_distribution(logits, sampling, stream.legal_at(window.rows.unsqueeze(1), index))
-        window.cast(target.dtype)
-        state.dtype = target.dtype
-        if branches is not None:
-            target = _follow(session, state, window, method.following_function(window, branches, target), target)
-        drawn, labels = method.coupling_function(window, target)
-        drawn = _with_bonus(window, target, drawn)
-        accepted, token = method.verification_function(window, target, drawn)
-        state.remember(window, target)
-        if method.predict:
-            state.predict(window, target, drawn, labels, accepted, token)
+class Decoding:
+    """A decode under way; for the arguments see :func:`decode`."""
 
-        active = state.active
-        fed = window.size if branches is None else window.size + branches.exists.sum(1)
-        counts = state.commit(window, drawn, accepted, token, target[..., 0].isnan(), fed)
-        committed, changed, pending, broken, read = counts
-        if any(broken):
-            row = next(row for row, count in zip(active, broken, strict=True) if count)
-            raise ValueError(f"the session gave NaN logits for row {row}: float16 may have overflowed, try bfloat16")
-        if stop is not None:
-            committed = _stopped(state, active, committed, stop)
-        trace.record(active, committed, changed, pending, read)
-        if on_step is not None:
-            step = Step(trace.steps, [*state.start], [*state.lengths], max(state.nfe), state.sequence)
+    def __init__(
+        self,
+        session: Session,
+        length: int | Sequence[int],
+        method: Method,
+        sampling: Sampling,
+        layout: Layout | Sequence[Layout] | None,
+        seed: int | Sequence[int] | None,
+        stop: Callable[[int, Tensor], int | None] | None = None,
+    ) -> None:
+        self.session, self.method, self.sampling, self.stop = session, method, sampling, stop
+        batch, device = len(session.last_token), session.last_token.device
+        lengths, self.seeds = lengths_of(length, batch), seeds_of(seed, batch)
+        stream = BatchLayout.stack(layouts_of(layout, lengths, session.vocab_size), lengths, device)
+        output_codes = getattr(session, "output_codes", None)
+        self.columns = columns_of(stream.codes, output_codes)
+        self.outputs = session.vocab_size if output_codes is None else len(output_codes)
+        self.branches = method.branches if len(stream.codes) > 1 else 0
+        if self.branches and not isinstance(session, BranchingSession):
+            raise ValueError(f"{type(session).__name__} reads no branches: give a method with branches=0, or a session "
+                             "that keeps the contract of coupled_decoding.BranchingSession")
+        self.state = State(session.last_token, session.vocab_size, lengths, stream, self.seeds, method.window,
+                           method.guess_function, method.remembers)
+        self.trace = Trace(batch)
+
+    @torch.no_grad()
+    def read_given(self, given: Tensor | Sequence[Tensor]) -> None:
+        """Commit tokens that are already known, and let the session read all but the last of each row."""
+        session, state = self.session, self.state
+        batch, device = len(session.last_token), session.last_token.device
+        rows = 0 if isinstance(given, Tensor) and given.ndim == 0 else len(given)
+        if rows != batch:
+            raise ValueError(f"given tokens for {rows} rows: the session has {batch}")
+        for row, known in enumerate(given):
+            state.give(row, torch.as_tensor(known, device=device))
+        everyone = torch.arange(batch, device=device)
+        for first in range(0, max(state.start), READ_AT_ONCE):
+            # a row with fewer given tokens reads padding behind them, which its own steps overwrite
+            index = torch.arange(first, min(first + READ_AT_ONCE, max(state.start)), device=device)
+            session.forward(state.read(everyone, index.expand(batch, -1)), session.last_position.unsqueeze(1) + index)
+
+    @torch.no_grad()
+    def steps(self) -> Iterator[Step]:
+        """Decode step by step, to be gone through once; what happens between two steps is not the decoder's time."""
+        method, state, trace = self.method, self.state, self.trace
+        started = time.perf_counter()
+        window = state.open_window(method.needs_labels, method.predict)
+        while window is not None:
+            branches = grow(window, self.branches, from_drafts=method.decides_from_drafts) if self.branches else None
+            index = window.index if branches is None else branches.index(window)
             before = time.perf_counter()
-            stopped = on_step(step) is False
-            started += time.perf_counter() - before  # what the listener does with it is not the decoder's time
-            if stopped:
-                break
-        window = state.slide(window, labels, committed)
-    trace.seconds_outside = time.perf_counter() - started - trace.seconds_model
-    return Decoded(state.committed_tokens(), trace, seeds)
+            logits = self._forward(window, index, branches)[..., self.columns]  # [R, T + branches, C]
+            inside = time.perf_counter() - before
 
+            target = target_distribution(logits, self.sampling, state.layout.legal_at(window.rows.unsqueeze(1), index))
+            window.cast(target.dtype)
+            state.dtype = target.dtype
+            if branches is not None:
+                target = self._follow(window, method.following_function(window, branches, target), target)
+            drawn, labels = method.coupling_function(window, target)
+            drawn = _with_bonus(window, target, drawn)
+            accepted, token = method.verification_function(window, target, drawn)
+            state.remember(window, target)
+            if method.predict:
+                state.predict(window, target, drawn, labels, accepted, token)
 
-def _forward(
-    session: Session, state: State, window: Window, index: Tensor, branches: Branches | None, outputs: int
-) -> Tensor:
-    """One forward of the model: logits at ``index`` of the window and its branches, ``[R, T + M, outputs]``."""
-    tokens = state.read(window.rows, window.index)
-    positions = session.last_position[window.rows].unsqueeze(1) + index
-    everyone = len(window.rows) == len(session.last_token)
-    rows = None if everyone else window.rows
-    if branches is None:
-        logits = session.forward(tokens, positions, rows)
-    else:
-        tokens = torch.cat([tokens, state.read_branches(window, branches)], 1)
-        logits = _branching(session).forward(tokens, positions, rows, branches.parent)
-    if logits.device.type != "cpu":
-        torch.accelerator.synchronize(logits.device)  # so that the seconds of the model are its own
-    expected = (*tokens.shape, outputs)
-    if logits.shape != expected or logits.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"the session gave {logits.dtype} logits of shape {tuple(logits.shape)}: expected {expected} "
-                         "in float32 or float64")
-    return logits
+            active = state.active
+            fed = window.size if branches is None else window.size + branches.exists.sum(1)
+            counts = state.commit(window, drawn, accepted, token, target[..., 0].isnan(), fed)
+            committed, changed, pending, broken, read = counts
+            if any(broken):
+                row = next(row for row, count in zip(active, broken, strict=True) if count)
+                raise ValueError(f"the session gave NaN logits for row {row}: float16 may have overflowed, try "
+                                 "bfloat16")
+            if self.stop is not None:
+                committed = _stopped(state, active, committed, self.stop)
+            seconds = inside, time.perf_counter() - started - inside
+            trace.record(active, committed, changed, pending, read, seconds)
+            yield Step(trace.steps, [*state.start], [*state.lengths], max(state.nfe), state.sequence)
+            started = time.perf_counter()
+            window = state.slide(window, labels, committed)
 
+    @property
+    def finished(self) -> list[int]:
+        """The rows that ended with the last step."""
+        return [row for row in self.state.active if self.state.start[row] >= self.state.lengths[row]]
 
-def _branching(session: Session) -> BranchingSession:
-    if not isinstance(session, BranchingSession):
-        raise ValueError(f"{type(session).__name__} reads no branches: give a method with branches=0, or a session "
-                         "that keeps the contract of coupled_decoding.BranchingSession")
-    return session
+    def restart(self, row: int, seed: int) -> None:
+        """Begin again in a row that has ended, behind the prompt that the session holds for it by now.
 
+        To be called between two steps. What the row gives is what :func:`decode` would give for that prompt and seed.
+        """
+        self.state.restart(row, self.session.last_token[row], seed)
 
-def _follow(session: Session, state: State, window: Window, path: Path, target: Tensor) -> Tensor:
-    """Go on along these paths: their target distributions ``[R, T, C]`` out of ``[R, T + M, C]``."""
-    state.take(window, path)
-    if len(path.which):
-        _branching(session).keep(path.which, path.kept)
-    row = torch.arange(len(target), device=target.device).unsqueeze(1)
-    source = (row * target.shape[1] + path.columns).flatten()
-    return target.flatten(0, 1).index_select(0, source).unflatten(0, path.columns.shape)
+    def _forward(self, window: Window, index: Tensor, branches: Branches | None) -> Tensor:
+        """One forward of the model: logits at ``index`` of the window and its branches, ``[R, T + M, outputs]``."""
+        session = self.session
+        tokens = self.state.read(window.rows, window.index)
+        positions = session.last_position[window.rows].unsqueeze(1) + index
+        everyone = len(window.rows) == len(session.last_token)
+        rows = None if everyone else window.rows
+        if branches is None:
+            logits = session.forward(tokens, positions, rows)
+        else:
+            tokens = torch.cat([tokens, self.state.read_branches(window, branches)], 1)
+            logits = cast(BranchingSession, session).forward(tokens, positions, rows, branches.parent)
+        if logits.device.type != "cpu":
+            torch.accelerator.synchronize(logits.device)  # so that the seconds of the model are its own
+        expected = (*tokens.shape, self.outputs)
+        if logits.shape != expected or logits.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"the session gave {logits.dtype} logits of shape {tuple(logits.shape)}: expected "
+                             f"{expected} in float32 or float64")
+        return logits
+
+    def _follow(self, window: Window, path: Path, target: Tensor) -> Tensor:
+        """Go on along these paths: their target distributions ``[R, T, C]`` out of ``[R, T + M, C]``."""
+        self.state.take(window, path)
+        if len(path.which):
+            cast(BranchingSession, self.session).keep(path.which, path.kept)
+        row = torch.arange(len(target), device=target.device).unsqueeze(1)
+        source = (row * target.shape[1] + path.columns).flatten()
+        return target.flatten(0, 1).index_select(0, source).unflatten(0, path.columns.shape)
 
 
 def _stopped(
@@ -199,18 +238,3 @@ def _with_bonus(window: Window, target: Tensor, drawn: Tensor) -> Tensor:
     row = torch.arange(len(drawn), device=drawn.device)
     last = window.size - 1
     return drawn.index_put((row, last), race(target[row, last], window.noise[row, last]))
-
-
-def _read_given(session: Session, state: State, given: Tensor | Sequence[Tensor]) -> None:
-    """Commit tokens that are already known, and let the session read all but the last of each row."""
-    batch = len(session.last_token)
-    rows = 0 if isinstance(given, Tensor) and given.ndim == 0 else len(given)
-    if rows != batch:
-        raise ValueError(f"given tokens for {rows} rows: the session has {batch}")
-    for row, known in enumerate(given):
-        state.give(row, torch.as_tensor(known, device=session.last_token.device))
-    everyone = torch.arange(batch, device=session.last_token.device)
-    for first in range(0, max(state.start), READ_AT_ONCE):
-        # a row with fewer given tokens reads padding behind them, which its own steps overwrite
-        index = torch.arange(first, min(first + READ_AT_ONCE, max(state.start)), device=everyone.device)
-        session.forward(state.read(everyone, index.expand(batch, -1)), session.last_position.unsqueeze(1) + index)

@@ -23,6 +23,10 @@ class Memory:
         self.columns[rows, index] = columns
         self.shares[rows, index] = (shares / shares.sum(-1, keepdim=True)).to(self.shares.dtype)
 
+    def forget(self, row: int) -> None:
+        """Know nothing of a row any more."""
+        self.shares[row] = 0
+
     def recall(self, rows: Tensor, index: Tensor, codes: int) -> Tensor:
         """Distributions float32 ``[M, codes]``; all zero where nothing is known, and where ``index`` is negative."""
         at = index.clamp(min=0)

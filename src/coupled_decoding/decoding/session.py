@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -68,5 +68,17 @@ class BranchingSession(Session, Protocol):
         Args:
             which: LongTensor ``[n]``: numbers 0 .. R-1 of rows of that forward.
             columns: LongTensor ``[n]``: which of its tokens.
+        """
+        ...
+
+
+@runtime_checkable
+class RefillableSession(Session, Protocol):
+    """A session whose rows can be given another prompt when they have ended."""
+
+    def adopt(self, row: int, other: Any, source: int) -> None:
+        """Let a row stand behind the prompt that row ``source`` of another session of the same model has read.
+
+        What the row held is dropped; ``last_token`` and ``last_position`` change in place.
         """
         ...

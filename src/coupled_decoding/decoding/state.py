@@ -43,6 +43,10 @@ class State:
         self.active: list[int] = []
         """The rows of the current window."""
         self._rows = torch.empty(0, dtype=torch.long, device=self.device)
+        self._sizes = torch.empty(0, dtype=torch.long)
+        """LongTensor ``[R]`` on the CPU: positions of each row of the current window."""
+        self._fresh: set[int] = set()
+        """Rows that begin again with the next window."""
         self.dtype = torch.float64
         """Of noise and labels: that of the logits, once there are any."""
 
@@ -51,7 +55,8 @@ class State:
         self.tokens[:, 0] = last_token
         self.tokens[:, 1 : 1 + layout.forced.shape[1]] = layout.forced
         self.forced = self.tokens[:, 1:] >= 0  # [B, room]
-        self.column_of = torch.full((vocab_size,), -1, device=self.device)
+        self.vocab_size = vocab_size
+        self.column_of = torch.full((vocab_size + 1,), -1, device=self.device)  # the last is of what is no id
         self.column_of[layout.codes] = torch.arange(len(layout.codes), device=self.device)
         self.memory = Memory(len(lengths), room, len(layout.codes), self.device) if remembers else None
 
@@ -62,9 +67,8 @@ class State:
         if known.ndim != 1 or len(known) > self.lengths[row]:
             raise ValueError(f"given tokens of row {row} have shape {tuple(known.shape)}: give one dimension of at "
                              f"most {self.lengths[row]}")
-        inside = (known >= 0) & (known < len(self.column_of))
-        columns = self.column_of[known.clamp(0, len(self.column_of) - 1)]
-        legal = inside & (columns >= 0)
+        columns = self._column(known)
+        legal = columns >= 0
         sets = self.layout.legal_at(torch.tensor(row), torch.arange(len(known), device=self.device))
         if sets is not None:
             legal &= sets.gather(1, columns.clamp(min=0).unsqueeze(1)).squeeze(1)
@@ -103,7 +107,7 @@ class State:
             window.noise = torch.zeros(shape, dtype=self.dtype, device=self.device)
             window.labels = torch.zeros_like(window.noise) if with_labels else None
             window.averages = torch.zeros_like(window.noise) if with_averages else None
-            self._enter(window, [0] * len(self.active))
+            self._enter(window, torch.zeros(len(self.active), dtype=torch.long))
         return window
 
     def commit(
@@ -172,6 +176,17 @@ class State:
         row, offset, drafts, label = predicted(window, self.memory, committed, accepted, token)
         drawn[row, offset], labels[row, offset] = drafts, label
 
+    def restart(self, row: int, token: Tensor, seed: int) -> None:
+        """Let a finished row begin again, behind another last prompt token, with the next window."""
+        self.start[row] = self.nfe[row] = 0
+        self.seeds[row] = seed
+        self.tokens[row, 0] = token
+        length = self.layout.forced.shape[1]
+        self.tokens[row, 1 : 1 + length], self.tokens[row, 1 + length :] = self.layout.forced[row], -1
+        if self.memory is not None:
+            self.memory.forget(row)
+        self._fresh.add(row)
+
     def slide(self, window: Window, labels: Tensor, committed: list[int]) -> Window | None:
         """The next window: unfinished rows moved by what they committed; None if there are none.
 
@@ -182,9 +197,9 @@ class State:
         if moved is None:
             return None
         width = window.index.shape[1]
-        first = torch.tensor([(i * width, committed[i]) for i in staying], device=self.device)
-        offset = (torch.arange(moved.index.shape[1], device=self.device) + first[:, 1:]).clamp(max=width - 1)
-        source = (first[:, :1] + offset).flatten()  # in a list of all rows' positions
+        number, move = torch.tensor(staying), torch.tensor([committed[i] for i in staying])
+        offset = (torch.arange(moved.index.shape[1]) + move.unsqueeze(1)).clamp(max=width - 1)
+        source = (width * number.unsqueeze(1) + offset).flatten().to(self.device)  # in a list of all rows' positions
 
         def slid(values: Tensor) -> Tensor:
             # index_select copies whole rows, several times faster than indexing by two tensors
@@ -195,7 +210,10 @@ class State:
             moved.labels = slid(labels)
         if window.averages is not None:
             moved.averages = slid(window.averages)
-        self._enter(moved, [width - committed[i] for i in staying])
+        if self._fresh:
+            move[torch.tensor([row in self._fresh for row in self.active])] = width
+            self._fresh.clear()
+        self._enter(moved, width - move)
         return moved
 
     def _window(self, active: list[int]) -> Window | None:
@@ -205,30 +223,36 @@ class State:
             self._rows = torch.tensor(active, dtype=torch.long, device=self.device)
         if not active:
             return None
-        sizes = [self._size(row) for row in active]
+        # what the host knows is put together there: asking the device would wait for it
+        start = torch.tensor([self.start[row] for row in active])
+        left = torch.tensor([self.lengths[row] for row in active]) - start
+        self._sizes = left.clamp(max=self.width)
+        index = (start.unsqueeze(1) + torch.arange(int(self._sizes.max()))).to(self.device)
         rows = self._rows
-        start = torch.tensor([self.start[row] for row in active], device=self.device)
-        index = start.unsqueeze(1) + torch.arange(max(sizes), device=self.device)
         return Window(
             rows=rows,
             seeds=self.seeds[rows],
             visit=torch.tensor([self.nfe[row] for row in active], device=self.device),
             index=index,
-            size=torch.tensor(sizes, device=self.device),
+            size=self._sizes.to(self.device),
             forced=self.forced[rows.unsqueeze(1), index],
             drafts=self._column(self.tokens[rows.unsqueeze(1), index + 1]).clamp(min=0),
             noise=torch.empty(0),
             labels=None,
         )
 
-    def _enter(self, window: Window, first: list[int]) -> None:
-        """Give noise, a first guess and its label to the positions of each row from offset ``first`` to its end."""
-        places = [(i, offset) for i, row in enumerate(self.active) for offset in range(first[i], self._size(row))]
-        if not places:
+    def _enter(self, window: Window, first: Tensor) -> None:
+        """Give noise, a first guess and its label to the positions of each row from offset ``first`` to its end.
+
+        ``first`` LongTensor ``[R]`` is on the CPU.
+        """
+        offsets = torch.arange(window.index.shape[1])
+        places = ((offsets >= first.unsqueeze(1)) & (offsets < self._sizes.unsqueeze(1))).nonzero()
+        if not len(places):
             return
-        row, offset = torch.tensor(places, device=self.device).unbind(1)
+        row, offset = places.to(self.device).unbind(1)
         index, batch_row = window.index[row, offset], window.rows[row]
-        noise = exponentials(window.seeds[row], index, self.layout.codes).to(self.dtype)
+        noise = exponentials(window.seeds[row], index, self.layout.codes)
         before = self.layout.previous[batch_row, index]
         drafts, label = self.guess(Entering(
             noise=noise,
@@ -238,18 +262,14 @@ class State:
             previous=self._code_at(batch_row, before),
             remembered=None if self.memory is None else self.memory.recall(batch_row, before, noise.shape[-1]),
         ))
-        window.noise[row, offset] = noise
+        window.noise[row, offset] = noise.to(self.dtype)
         window.drafts[row, offset] = drafts
         if window.labels is not None:
-            window.labels[row, offset] = label
+            window.labels[row, offset] = label.to(self.dtype)
         if window.averages is not None:
             window.averages[row, offset] = 0
         there = self.tokens[batch_row, index + 1]
         self.tokens[batch_row, index + 1] = torch.where(window.forced[row, offset], there, self.layout.codes[drafts])
-
-    def _size(self, row: int) -> int:
-        """Positions of a row's window that exist."""
-        return min(self.width, self.lengths[row] - self.start[row])
 
     def _code_at(self, rows: Tensor, index: Tensor) -> Tensor:
         """Column of what stands at generated indices, LongTensor ``[M]``; -1 where there is nothing or no index."""
@@ -257,4 +277,4 @@ class State:
 
     def _column(self, tokens: Tensor) -> Tensor:
         """Column of vocabulary ids, -1 where there is none."""
-        return torch.where(tokens < 0, -1, self.column_of[tokens.clamp(min=0)])
+        return self.column_of[tokens.clamp(-1, self.vocab_size)]

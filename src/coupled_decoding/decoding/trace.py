@@ -14,26 +14,50 @@ class Trace:
     """Counts of every step and seconds in all. Steps are forwards; a row that is not in a step counts zero there."""
 
     rows: int
-    seconds_model: float = 0.0
-    """Seconds inside ``session.forward``."""
-    seconds_outside: float = 0.0
-    """Seconds of the rest: target distributions, verification, coupling, noise."""
     _committed: list[list[int]] = field(default_factory=list)
     _changed: list[list[int]] = field(default_factory=list)
     _pending: list[list[int]] = field(default_factory=list)
     _fed: list[list[int]] = field(default_factory=list)
+    _seconds: list[tuple[float, float]] = field(default_factory=list)
 
     def record(
-        self, rows: list[int], committed: list[int], changed: list[int], pending: list[int], fed: list[int]
+        self,
+        rows: list[int],
+        committed: list[int],
+        changed: list[int],
+        pending: list[int],
+        fed: list[int],
+        seconds: tuple[float, float] = (0.0, 0.0),
     ) -> None:
-        """One step of the given rows of the batch."""
-        for history, counts in (
-            (self._committed, committed), (self._changed, changed), (self._pending, pending), (self._fed, fed),
-        ):
+        """One step of the given rows of the batch, and its seconds inside the model and outside."""
+        for history, counts in zip(self._counts, (committed, changed, pending, fed), strict=True):
             step = [0] * self.rows
             for row, count in zip(rows, counts, strict=True):
                 step[row] = count
             history.append(step)
+        self._seconds.append(seconds)
+
+    def part(self, row: int, first: int) -> Trace:
+        """Of one row, from step ``first`` on."""
+        part = Trace(1)
+        for step in range(first, self.steps):
+            committed, changed, pending, fed = ([counts[step][row]] for counts in self._counts)
+            part.record([0], committed, changed, pending, fed, self._seconds[step])
+        return part
+
+    @property
+    def _counts(self) -> tuple[list[list[int]], ...]:
+        return self._committed, self._changed, self._pending, self._fed
+
+    @property
+    def seconds_model(self) -> float:
+        """Seconds inside ``session.forward``."""
+        return sum(model for model, _ in self._seconds)
+
+    @property
+    def seconds_outside(self) -> float:
+        """Seconds of the rest: target distributions, verification, coupling, noise."""
+        return sum(outside for _, outside in self._seconds)
 
     @property
     def steps(self) -> int:

@@ -68,6 +68,12 @@ class Backbone:
         """Input embeddings ``[R, T, hidden]`` of token ids."""
         raise NotImplementedError
 
+    def adopt(self, other: Backbone, tokens: Tensor) -> Tensor:
+        """The ids ``[n]`` that tokens of another backbone of the same model have here; the same, unless a family's ids
+        are made for a batch of prompts.
+        """
+        return tokens
+
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits ``[..., C]`` of the output codes, in float32 or the model's float64."""
         raise NotImplementedError

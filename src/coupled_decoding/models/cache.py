@@ -91,6 +91,15 @@ class PositionLayer(CacheLayerMixin):
         slots = min(self.slots, other.slots)
         self.keys[:, :slots], self.values[:, :slots] = other.keys[source, :slots], other.values[source, :slots]
 
+    def adopt(self, rows: Tensor, other: PositionLayer, source: Tensor) -> None:
+        """Take over rows of another layer, both LongTensor ``[n]``, while both work on all their rows."""
+        if other.is_initialized:  # else there are prompts of one token only, of which nothing was read
+            if not self.is_initialized:
+                self.lazy_initialization(other.keys.transpose(1, 2), other.values.transpose(1, 2))
+            slots = min(self.slots, other.slots)
+            self.keys[rows, :slots] = other.keys[source, :slots]
+            self.values[rows, :slots] = other.values[source, :slots]
+
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.place.visible, 0
 
@@ -176,6 +185,19 @@ class PositionCache(Cache):
         self.first = None if other.first is None else other.first[source]
         for mine, theirs in zip(self.layers, other.layers, strict=True):
             mine.fill(theirs, source)
+
+
+    def adopt(self, rows: Tensor, other: PositionCache, source: Tensor) -> None:
+        """Take over rows of another cache and their padding, both LongTensor ``[n]``, between two forwards."""
+        if other.capacity > self.capacity:
+            self._reserve(other.capacity + 1)
+            self.capacity = other.capacity
+        self._select(None)
+        other._select(None)
+        if self.first is not None and other.first is not None:
+            self.first[rows] = other.first[source]
+        for mine, theirs in zip(self.layers, other.layers, strict=True):
+            mine.adopt(rows, theirs, source)
 
 
 def _branch_mask(seen: Tensor, window: Tensor, slots: Tensor, parents: Tensor) -> Tensor:

@@ -159,6 +159,7 @@ class ChameleonPictures(PictureModel):
             raise ValueError(f"{vqgan_file} has {self.vq.config.codes} codes, but {self.text.path} names "
                              f"{len(self.text.of_code)}: they are of different models")
         self.backbone = load_backbone(folder, placement, config, tensors, self.text.code_tokens)
+        self.transformer = self.backbone.decoder
 
     @abstractmethod
     def prompt_ids(self, prompt: str, size: Size) -> list[int]:

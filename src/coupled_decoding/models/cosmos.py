@@ -60,6 +60,11 @@ class CosmosCache(PositionCache):
     texts: Tensor | None = None
     """LongTensor ``[rows]``; None until the first token of each row has named its text."""
 
+    def adopt(self, rows: Tensor, other: PositionCache, source: Tensor) -> None:
+        if self.texts is not None:
+            raise ValueError("texts of Cosmos are read for a batch: a row cannot take over another one's")
+        super().adopt(rows, other, source)
+
     def fill(self, other: PositionCache, source: Tensor) -> None:
         super().fill(other, source)
         texts = cast(CosmosCache, other).texts
@@ -109,6 +114,7 @@ class CosmosBackbone(Backbone):
 class CosmosModel(VideoModel):
     """A checkpoint folder of this family; see :class:`coupled_decoding.models.video_family.VideoModel`."""
 
+    transformer: CosmosTransformer
     card = Card(
         name="cosmos-1",
         checkpoints="nvidia/Cosmos-1.0-Autoregressive-4B, -12B, -5B-Video2World, -13B-Video2World; "

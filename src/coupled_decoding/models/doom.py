@@ -70,6 +70,7 @@ class DoomBackbone(Backbone):
 class DoomModel(VideoModel):
     """A checkpoint folder of this family; see :class:`coupled_decoding.models.video_family.VideoModel`."""
 
+    transformer: ClipTransformer
     card = Card(
         name="doom",
         checkpoints="ships with this package",

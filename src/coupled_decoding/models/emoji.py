@@ -83,6 +83,7 @@ class EmojiModel(PictureModel):
         self.unconditional: list[int] = self.text.encode("").ids
         model = load_pretrained(AutoModelForCausalLM, folder, placement)
         self.backbone = CausalLM(model, output_codes=self.layout.codes)
+        self.transformer = self.backbone.decoder
 
     def layout_of(self, size: Size) -> Layout:
         only_size(self.card, self.size, size)

@@ -111,6 +111,7 @@ class Emu3Model(PictureModel):
             Emu3ForCausalLM, folder, placement, config=checkpoint.language, tensors=checkpoint.language_weights
         )
         self.backbone = CausalLM(model, output_codes=self.ids)
+        self.transformer = self.backbone.decoder
 
     def grid(self, size: Size) -> tuple[int, int]:
         """Rows and columns of codes. ValueError for sizes that are no multiples of a code's."""

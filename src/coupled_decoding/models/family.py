@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.session import Session
@@ -54,6 +54,8 @@ class Model(ABC):
     """In which the transformer computes."""
     size: Size
     """Of a picture or a frame, unless a call says otherwise."""
+    transformer: nn.Module
+    """What every forward calls: embeddings and the output head may stand beside it."""
 
     @classmethod
     @abstractmethod

@@ -192,6 +192,7 @@ class GlmImageModel(PictureModel):
         )
         head = _rows_of_codes(tensors, codes, language.hidden_size, part)
         self.backbone = GlmImageBackbone(decoder, head.to(decoder.device, self.dtype))
+        self.transformer = self.backbone.decoder
 
     def layout_of(self, size: Size) -> Layout:
         codes = len(self.backbone.head)

@@ -138,6 +138,7 @@ class JanusModel(SquarePictures):
             LlamaModel, folder, placement, config=language, tensors=under("language_model.model.", tensors)
         )
         self.backbone = JanusBackbone(decoder, self._picture_parts(tensors, folder).to(decoder.device))
+        self.transformer = self.backbone.decoder
         self.layout = Layout.grid(self.side, self.side, self.backbone.codes)
 
     def _picture_parts(self, tensors: Mapping[str, Tensor], folder: Path) -> PictureParts:

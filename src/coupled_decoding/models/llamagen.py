@@ -68,6 +68,15 @@ class LlamaGenBackbone(Backbone):
         angles = self.angles[kwargs["position_ids"]]
         return self.decoder(self.embed(tokens), angles, kwargs["attention_mask"], kwargs["past_key_values"])
 
+    def adopt(self, other: Backbone, tokens: Tensor) -> Tensor:
+        """Takes over the conditions of these tokens, where the other has conditions of its own."""
+        theirs = cast(LlamaGenBackbone, other).conditions
+        if theirs is self.conditions:
+            return tokens
+        first = self.codes + len(self.conditions)
+        self.conditions = torch.cat([self.conditions, theirs[tokens - self.codes]])
+        return first + torch.arange(len(tokens), device=tokens.device)
+
     def logits(self, hidden: Tensor) -> Tensor:
         return as_logits(self.decoder.output(hidden))
 
@@ -75,6 +84,7 @@ class LlamaGenBackbone(Backbone):
 class LlamaGenModel(SquarePictures):
     """What both kinds have in common; see :class:`coupled_decoding.models.family.PictureModel`."""
 
+    transformer: LlamaGenTransformer
     kind: ClassVar[str]
     """What the names of its files say."""
     mark: ClassVar[str]

@@ -80,6 +80,7 @@ class LuminaMGPT2Model(PictureModel):
             language = language_config(sizes)
         self.codes = FIRST_CODE + torch.arange(self.vq.config.codes)
         self.backbone = load_backbone(folder, placement, language, read_folder(folder), self.codes)
+        self.transformer = self.backbone.decoder
         self.size = (768, 768)
 
     def grid(self, size: Size) -> tuple[int, int]:

@@ -119,6 +119,21 @@ class TransformersSession:
             columns = columns.repeat(2)
         self._cache.keep(which, columns)
 
+    def adopt(self, row: int, other: TransformersSession, source: int) -> None:
+        """See :meth:`coupled_decoding.decoding.session.RefillableSession.adopt`."""
+        here, there = torch.tensor([row]), torch.tensor([source])
+        token = other.last_token[there]
+        if self._offset is not None and other._offset is not None:
+            self._offset[row] = other._offset[source]
+            token = torch.cat([token, other._negative_last[there]])
+            here = torch.cat([here, here + len(self.last_token)])
+            there = torch.cat([there, there + len(other.last_token)])
+        token = self.backbone.adopt(other.backbone, token)
+        self.last_token[row], self.last_position[row] = token[0], other.last_position[source]
+        if self._offset is not None:
+            self._negative_last[row] = token[1]
+        self._cache.adopt(here, other._cache, there)
+
     def _hidden(self, tokens: Tensor, positions: Tensor, rows: Tensor | None, parents: Tensor | None) -> Tensor:
         """Hidden states ``[R, T, hidden]`` of rows of the cache, unconditional ones included."""
         return self.backbone.hidden(tokens, positions, self._cache, rows, parents=parents)

@@ -28,6 +28,7 @@ def from_pretrained(
     device: torch.device | str | None = None,
     device_map: str | Mapping[str, Any] | None = None,
     allow_torchscript: bool = False,
+    compile: bool = False,
 ) -> Any:
     """Load a model: a shipped one (``"emoji"``), a local checkpoint folder, or an id on the Hugging Face hub.
 
@@ -42,6 +43,9 @@ def from_pretrained(
             accelerate. What is small beside it stays on ``device``.
         allow_torchscript: load TorchScript files too, where a family publishes its tokenizer in this form only: they
             are programs and run with your rights, so allow only those you trust. No other code of a checkpoint is run.
+        compile: let ``torch.compile`` make the transformer's forward faster. The first forwards take the time of it,
+            again for new numbers of rows, a few times in all; on a CPU it needs a C++ compiler. Rounding differs, as
+            from one device to another.
 
     Raises:
         FileNotFoundError: no such model, or a checkpoint that lacks files; the sentence names them.
@@ -49,6 +53,8 @@ def from_pretrained(
     """
     folder, family = recognised(name)
     model = family(folder, Placement(_dtype(dtype), _device(device), device_map, allow_torchscript))
+    if compile:
+        model.transformer.compile()
     title = folder.name if Path(name).is_dir() else str(name)
     return VideoPipeline(model, title) if isinstance(model, VideoModel) else PicturePipeline(model, title)
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
 from torch import Tensor
 
+from coupled_decoding.decoding.arguments import seeds_of
 from coupled_decoding.decoding.layout import Layout
-from coupled_decoding.decoding.loop import decode
+from coupled_decoding.decoding.loop import Decoded, Decoding, decode
 from coupled_decoding.decoding.methods import SCD, Method
+from coupled_decoding.decoding.session import RefillableSession
 from coupled_decoding.decoding.target import Sampling
 from coupled_decoding.decoding.trace import Step, Trace
-from coupled_decoding.models.family import PictureModel
+from coupled_decoding.models.family import PictureModel, Size
 from coupled_decoding.pipelines.metadata import recipe
 
 
@@ -87,6 +89,83 @@ class PicturePipeline:
         Raises:
             ValueError: an argument that does not fit; the sentence says which and why.
         """
+        asked = self._asked(prompts, method, sampling, guidance_scale, images_per_prompt, size)
+        decoded = decode(
+            self.model.session(asked.rows, asked.scale, asked.size), asked.layout.length, method=asked.method,
+            sampling=asked.sampling, layout=asked.layout, seed=seed, given=given, on_step=on_step,
+        )
+        return self._pictures(asked, asked.rows, decoded)
+
+    def generate_many(
+        self,
+        prompts: Sequence[str],
+        *,
+        batch: int = 8,
+        method: Method | None = None,
+        sampling: Sampling | None = None,
+        guidance_scale: float | None = None,
+        seed: int | Sequence[int] | None = None,
+        images_per_prompt: int = 1,
+        size: tuple[int, int] | None = None,
+    ) -> Iterator[tuple[int, Pictures]]:
+        """Draw many pictures, ``batch`` at a time, and give each as soon as it is done (continuous batching).
+
+        A place that a finished picture leaves is taken by the next one at once, so forwards stay full although pictures
+        take different numbers of them. Each picture is the one that a call with its prompt and seed alone gives.
+
+        Args:
+            prompts: one or more descriptions.
+            batch: how many pictures are drawn at the same time.
+            method, sampling, guidance_scale, seed, images_per_prompt, size: as of a call.
+
+        Yields:
+            In order of completion, the number of the picture, all pictures of the first prompt counted first, and the
+            picture: :class:`Pictures` with one entry. The seconds of its trace are those of the forwards that it took
+            part in, which it shared.
+
+        Raises:
+            ValueError: an argument that does not fit, before anything is drawn; but a prompt that the model cannot read
+                is found when its turn comes.
+        """
+        asked = self._asked(list(prompts), method, sampling, guidance_scale, images_per_prompt, size)
+        if batch < 1:
+            raise ValueError(f"batch is {batch}: give at least 1")
+        return self._stream(asked, seeds_of(seed, len(asked.rows)), batch)
+
+    def _stream(self, asked: Asked, seeds: list[int], batch: int) -> Iterator[tuple[int, Pictures]]:
+        total, started = len(asked.rows), min(batch, len(asked.rows))
+        session = self._session(asked, asked.rows[:started])
+        run = Decoding(session, asked.layout.length, asked.method, asked.sampling, asked.layout, seeds[:started])
+        number, begun = list(range(started)), [0] * started  # of the picture in each row, and its first step
+        for step in run.steps():
+            ended = run.finished
+            if not ended:
+                continue
+            tokens = step.tokens
+            done = [(number[row], tokens[[row]], run.trace.part(row, begun[row])) for row in ended]
+            fresh = range(started, min(started + len(ended), total))
+            if fresh:
+                read = self._session(asked, asked.rows[fresh.start : fresh.stop])
+                for source, (row, following) in enumerate(zip(ended, fresh, strict=False)):
+                    session.adopt(row, read, source)
+                    run.restart(row, seeds[following])
+                    number[row], begun[row] = following, step.number
+                started = fresh.stop
+            for which, drawn, trace in done:
+                yield which, self._pictures(asked, [asked.rows[which]], Decoded(drawn, trace, [seeds[which]]))
+
+    def _session(self, asked: Asked, rows: Sequence[str]) -> RefillableSession:
+        session = self.model.session(rows, asked.scale, asked.size)
+        if not isinstance(session, RefillableSession):
+            raise ValueError(f"{self.model.card.name} reads prompts in batches that cannot be refilled: call the "
+                             "pipeline with some prompts at a time")
+        return session
+
+    def _asked(
+        self, prompts: str | Sequence[str], method: Method | None, sampling: Sampling | None,
+        guidance_scale: float | None, images_per_prompt: int, size: Size | None,
+    ) -> Asked:
+        """What a call asks for, with the model's own in place of what it leaves open; ValueError where it is wrong."""
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
         if not prompts:
             raise ValueError("no prompts: give at least one description of a picture")
@@ -95,25 +174,37 @@ class PicturePipeline:
         scale = self.guidance_scale if guidance_scale is None else guidance_scale
         if not math.isfinite(scale) or scale < 0:
             raise ValueError(f"guidance_scale is {scale}: give a number of at least 0 (1 is no guidance)")
-        method, sampling = method or SCD(), sampling or self.sampling
-        rows = [prompt for prompt in prompts for _ in range(images_per_prompt)]
         size = size or self.model.size
-        layout = self.model.layout_of(size)
-        decoded = decode(
-            self.model.session(rows, scale, size), layout.length, method=method, sampling=sampling, layout=layout,
-            seed=seed, given=given, on_step=on_step,
+        return Asked(
+            rows=[prompt for prompt in prompts for _ in range(images_per_prompt)], scale=scale, size=size,
+            layout=self.model.layout_of(size), method=method or SCD(), sampling=sampling or self.sampling,
         )
+
+    def _pictures(self, asked: Asked, prompts: list[str], decoded: Decoded) -> Pictures:
         finished = bool((decoded.tokens >= 0).all())
         common = {
-            **recipe(self.name, self.model.dtype, method, sampling), "guidance_scale": str(scale),
-            "size": f"{size[0]}x{size[1]}",
+            **recipe(self.name, self.model.dtype, asked.method, asked.sampling), "guidance_scale": str(asked.scale),
+            "size": "{}x{}".format(*asked.size),
         }
         return Pictures(
-            images=self.model.decode(decoded.tokens, size) if finished else [],
-            prompts=rows,
+            images=self.model.decode(decoded.tokens, asked.size) if finished else [],
+            prompts=prompts,
             seeds=decoded.seeds,
             tokens=decoded.tokens,
             trace=decoded.trace,
-            metadata=[{"prompt": p, "seed": str(s), **common} for p, s in zip(rows, decoded.seeds, strict=True)],
+            metadata=[{"prompt": p, "seed": str(s), **common} for p, s in zip(prompts, decoded.seeds, strict=True)],
             cancelled=not finished,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a call asks for."""
+
+    rows: list[str]
+    """The prompt of each picture."""
+    scale: float
+    size: Size
+    layout: Layout
+    method: Method
+    sampling: Sampling

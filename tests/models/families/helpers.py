@@ -54,7 +54,10 @@ def assert_legal(layout: Layout, tokens: Tensor) -> None:
 
 
 def assert_decodes_as_ar(pipe: PicturePipeline, prompts: Sequence[str], size: tuple[int, int] | None = None) -> None:
-    """In float64, ``SeedExact`` gives AR's tokens, every method legal ones; fewer forwards, pictures of the size."""
+    """In float64, ``SeedExact`` gives AR's tokens, every method legal ones; fewer forwards, pictures of the size.
+
+    So it does where the second prompt takes the place of the first.
+    """
     ar = pipe(prompts, method=cd.AR(), seed=3, size=size)
     for method in METHODS:
         out = pipe(prompts, method=method, seed=3, size=size)
@@ -63,6 +66,8 @@ def assert_decodes_as_ar(pipe: PicturePipeline, prompts: Sequence[str], size: tu
         if isinstance(method, cd.SeedExact):
             assert torch.equal(out.tokens, ar.tokens)
             assert out.trace.nfe.sum() < ar.trace.nfe.sum()
+    for number, one in pipe.generate_many(prompts, batch=1, method=cd.SeedExact(window=6), seed=3, size=size):
+        assert torch.equal(one.tokens[0], ar.tokens[number])
 
 
 def assert_draws_as_ar(pipe: PicturePipeline, prompt: str, pictures: int = 3000) -> None:
