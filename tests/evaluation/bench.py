@@ -44,7 +44,7 @@ class ScriptedWork(Work):
             if self.stops(case, items):
                 raise KeyboardInterrupt
             self.calls.append((case.title + (", listened to" if on_step else ""), items[0]))
-            trace = cd.Trace(len(items), seconds_model=0.0, seconds_outside=1e-9)
+            trace = cd.Trace(len(items))
             for count in committed:
                 trace.record(everyone, [count for _ in items], [1 for _ in items], [2 for _ in items],
                              [case.decoder.window for _ in items])

@@ -121,6 +121,9 @@ class TransformersSession:
 
     def adopt(self, row: int, other: TransformersSession, source: int) -> None:
         """See :meth:`coupled_decoding.decoding.session.RefillableSession.adopt`."""
+        self.prompts[row] = other.prompts[source]
+        if self.negative_prompts:
+            self.negative_prompts[row] = other.negative_prompts[source]
         here, there = torch.tensor([row]), torch.tensor([source])
         token = other.last_token[there]
         if self._offset is not None and other._offset is not None:

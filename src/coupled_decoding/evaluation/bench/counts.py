@@ -39,11 +39,12 @@ def rows_of(traces: Sequence[Trace]) -> list[Row]:
     """One for each row of each trace."""
     rows = []
     for trace in traces:
-        shares = trace.changed.double() / trace.pending.clamp(min=1)
+        committed, pending, fed = trace.committed, trace.pending, trace.fed
+        shares = trace.changed.double() / pending.clamp(min=1)
         for row in range(trace.rows):
-            committed = trace.committed[:, row]
-            rows.append(Row(committed[committed > 0].tolist(), int(trace.fed[:, row].sum()),
-                            float(shares[:, row].sum()), int((trace.pending[:, row] > 0).sum())))
+            counts = committed[:, row]
+            rows.append(Row(counts[counts > 0].tolist(), int(fed[:, row].sum()), float(shares[:, row].sum()),
+                            int((pending[:, row] > 0).sum())))
     return rows
 
 
