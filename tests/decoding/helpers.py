@@ -17,7 +17,7 @@ from coupled_decoding.evaluation.tabular import TabularSession
 SUITE_FALSE_ALARM = 1e-6
 """How often the whole suite may fail though everything is right, if all its seeds were drawn anew."""
 COMPARISONS = 1000
-"""More than the suite makes: 41 exactness configurations of up to 4 kinds of row, 32 examples of up to 7 coupling
+"""More than the suite makes: 43 exactness configurations of up to 4 kinds of row, 32 examples of up to 7 coupling
 laws, and about 100 others."""
 TAIL = 1000
 """So far out, a chi-square over cells of at least ``LEAST`` expected counts is optimistic: at a nominal 1e-12 the true

@@ -15,7 +15,6 @@ from coupled_decoding.decoding import (
     coupling,
     following,
     guesses,
-    loop,
     memory,
     methods,
     prediction,
@@ -199,7 +198,7 @@ def grow_by_the_next_draft(window: Window, count: int, *, from_drafts: bool) -> 
 
 
 def break_tree(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(loop, "grow", grow_by_the_next_draft)
+    patch.setattr(methods, "grow", grow_by_the_next_draft)
 
 
 def break_labels(patch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import json
 import pytest
 
 import coupled_decoding as cd
+from coupled_decoding.decoding.peers import GSD, PAC, Jacobi, ZipAR
 from coupled_decoding.evaluation.bench.cases import Case, Grid
 from coupled_decoding.evaluation.bench.generate import Generate
 from coupled_decoding.evaluation.bench.methods import METHODS, Asked, compared, options
@@ -43,6 +44,13 @@ class TestMethods:
     def test_what_cannot_be_read(self, text: str, said: str) -> None:
         with pytest.raises(ValueError, match=said):
             Asked.of(text)
+
+    def test_methods_of_others(self) -> None:
+        """With their own options, and whether they keep the distribution."""
+        cases = grid("pac:tree_width=3", "gsd:group=4", "zipar", "jacobi", windows=[8], first_guesses=["repeat"])
+        assert [case.decoder for case in cases] == [
+            PAC(8, "repeat", tree_width=3), GSD(8, "repeat", group=4), ZipAR(8), Jacobi(8, "repeat")]
+        assert [case.options["lossless"] for case in cases] == [True, False, False, False]
 
     def test_compared_methods_are_as_published(self) -> None:
         assert [method.name for method in compared(8)] == ["SJD", "SCD-maximal", "SCD-gumbel", "SeedExact"]

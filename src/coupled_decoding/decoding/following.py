@@ -60,19 +60,43 @@ def resample(window: Window, branches: Branches, target: Tensor) -> Path:
     row, width = torch.arange(len(target), device=target.device), window.index.shape[1]
     fork = leading(accepts(target[:, :width], window.labels, window.drafts, window.rejection_uniforms[0]), window)
     at = row, fork
-    index, failed = window.index[at], fork < window.size - 1
-    token, rank = window.drafts[at], torch.full_like(fork, -1)
-    label = window.labels[at]
-    rest = (target[at] - label).clamp(min=0)
-    undecided = failed & (rest.sum(-1) > 0)  # no residual: label and target differ by rounding only, the draft stands
+    failed = fork < window.size - 1
+    rank = torch.where(_first_tokens(branches, fork), branches.rank, CANDIDATES)  # the last takes all others
+    candidates = torch.full((len(row), CANDIDATES + 1), -1, device=row.device).scatter(1, rank, branches.column)
+    token, rank = replacement(window, fork, target[at], candidates[:, :CANDIDATES], failed)
+    window.labels[at] = torch.where(failed.unsqueeze(1), target[at], window.labels[at])
+    drafts = window.drafts.scatter(1, fork.unsqueeze(1), token.unsqueeze(1))
+    return _path(window, branches, fork, rank, drafts, torch.where(failed, fork, window.size - 1))
+
+
+def replacement(
+    window: Window, offset: Tensor, target: Tensor, candidates: Tensor, rejected: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What stands where a draft is rejected: the first candidate that passes, or else a draw from what is left.
+
+    Args:
+        offset: LongTensor ``[R]``: the place of the draft in each row's window.
+        target: ``[R, C]``: the target distribution there.
+        candidates: LongTensor ``[R, K]``: columns of codes drawn without replacement from the draft's label, in this
+            order, after the draft; -1 where there is none.
+        rejected: bool ``[R]``: rows whose draft is; the others keep it.
+
+    Returns:
+        The column of the code, LongTensor ``[R]``, and which candidate it is, LongTensor ``[R]``, -1 for none.
+    """
+    assert window.labels is not None
+    at = torch.arange(len(target), device=target.device), offset
+    index, token, label = window.index[at], window.drafts[at], window.labels[at]
+    rank = torch.full_like(token, -1)
+    rest = (target - label).clamp(min=0)
+    undecided = rejected & (rest.sum(-1) > 0)  # no residual: label and target differ by rounding only, the draft stands
     label = label.scatter(1, token.unsqueeze(1), 0.0)
-    first, tried = _first_tokens(branches, fork), undecided
-    for number in range(CANDIDATES):
-        here = first & (branches.rank == number)
-        tried = tried & here.any(1)
+    tried = undecided
+    for number in range(candidates.shape[1]):
+        tried = tried & (candidates[:, number] >= 0)
         if not tried.any():
             break
-        candidate = branches.column.gather(1, here.int().argmax(1, keepdim=True)).squeeze(1)
+        candidate = candidates[:, number].clamp(min=0)
         rest, label = _normalised(rest), _normalised(label)
         uniform = uniforms(window.seeds, index, window.visit, Purpose.CANDIDATE, number + 1)
         left = (rest - label).clamp(min=0)
@@ -82,10 +106,7 @@ def resample(window: Window, branches: Branches, target: Tensor) -> Path:
         rest = torch.where(tried.unsqueeze(1), left, rest)
         label = label.scatter(1, candidate.unsqueeze(1), 0.0)
     last, _ = inverse_cdf(rest, uniforms(window.seeds, index, window.visit, Purpose.CANDIDATE))
-    token = torch.where(undecided, last, token)
-    window.labels[at] = torch.where(failed.unsqueeze(1), target[at], window.labels[at])
-    drafts = window.drafts.scatter(1, fork.unsqueeze(1), token.unsqueeze(1))
-    return _path(window, branches, fork, rank, drafts, torch.where(failed, fork, window.size - 1))
+    return torch.where(undecided, last, token), rank
 
 
 def _first_tokens(branches: Branches, fork: Tensor) -> Tensor:

@@ -53,17 +53,17 @@ def random(entering: Entering) -> tuple[Tensor, Tensor]:
 
 def repeat(entering: Entering) -> tuple[Tensor, Tensor]:
     """The last committed code; where that is none of the legal codes, a uniform guess."""
-    return _copy(entering, entering.last)
+    return copy(entering, entering.last)
 
 
 def above(entering: Entering) -> tuple[Tensor, Tensor]:
     """The code one row up; where there is none, a uniform guess."""
-    return _copy(entering, entering.above)
+    return copy(entering, entering.above)
 
 
 def previous_frame(entering: Entering) -> tuple[Tensor, Tensor]:
     """The code at the same place one frame earlier; where there is none, a uniform guess."""
-    return _copy(entering, entering.previous)
+    return copy(entering, entering.previous)
 
 
 def previous_frame_distribution(entering: Entering) -> tuple[Tensor, Tensor]:
@@ -82,7 +82,8 @@ def previous_frame_distribution(entering: Entering) -> tuple[Tensor, Tensor]:
     return torch.where(there.squeeze(-1), race(label, entering.noise), drafts), label
 
 
-def _copy(entering: Entering, source: Tensor) -> tuple[Tensor, Tensor]:
+def copy(entering: Entering, source: Tensor) -> tuple[Tensor, Tensor]:
+    """Codes ``[M]`` from elsewhere with one-hot labels; where there is none, or it is not legal, a uniform guess."""
     drafts, label = uniform(entering)
     column = source.clamp(min=0)
     there = source >= 0

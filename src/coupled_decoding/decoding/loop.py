@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from coupled_decoding.decoding.arguments import columns_of, layouts_of, lengths_of, seeds_of
-from coupled_decoding.decoding.branches import Branches, grow
+from coupled_decoding.decoding.branches import Branches
 from coupled_decoding.decoding.draw import race
 from coupled_decoding.decoding.following import Path
 from coupled_decoding.decoding.layout import BatchLayout, Layout
@@ -98,15 +98,15 @@ class Decoding:
         seed: int | Sequence[int] | None,
         stop: Callable[[int, Tensor], int | None] | None = None,
     ) -> None:
-        self.session, self.method, self.sampling, self.stop = session, method, sampling, stop
+        self.session, self.method, self.sampling, self.stop = session, method, method.sampling(sampling), stop
         batch, device = len(session.last_token), session.last_token.device
         lengths, self.seeds = lengths_of(length, batch), seeds_of(seed, batch)
         stream = BatchLayout.stack(layouts_of(layout, lengths, session.vocab_size), lengths, device)
         output_codes = getattr(session, "output_codes", None)
         self.columns = columns_of(stream.codes, output_codes)
         self.outputs = session.vocab_size if output_codes is None else len(output_codes)
-        self.branches = method.branches if len(stream.codes) > 1 else 0
-        if self.branches and not isinstance(session, BranchingSession):
+        self.branching = method.branching_function if len(stream.codes) > 1 else None
+        if self.branching is not None and not isinstance(session, BranchingSession):
             raise ValueError(f"{type(session).__name__} reads no branches: give a method with branches=0, or a session "
                              "that keeps the contract of coupled_decoding.BranchingSession")
         self.state = State(session.last_token, session.vocab_size, lengths, stream, self.seeds, method.window,
@@ -134,9 +134,10 @@ class Decoding:
         """Decode step by step, to be gone through once; what happens between two steps is not the decoder's time."""
         method, state, trace = self.method, self.state, self.trace
         started = time.perf_counter()
+        state.schedule = method.schedule(state.layout, state.start)
         window = state.open_window(method.needs_labels, method.predict)
         while window is not None:
-            branches = grow(window, self.branches, from_drafts=method.decides_from_drafts) if self.branches else None
+            branches = None if self.branching is None else self.branching(window)
             index = window.index if branches is None else branches.index(window)
             before = time.perf_counter()
             logits = self._forward(window, index, branches)[..., self.columns]  # [R, T + branches, C]

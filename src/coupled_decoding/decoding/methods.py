@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
+from coupled_decoding.decoding.branches import Branches, grow
 from coupled_decoding.decoding.coupling import COUPLINGS, Coupling
 from coupled_decoding.decoding.following import Following, match, resample
 from coupled_decoding.decoding.guesses import GUESSES, REMEMBERING, Guess
+from coupled_decoding.decoding.layout import BatchLayout
+from coupled_decoding.decoding.schedule import Schedule
+from coupled_decoding.decoding.target import Sampling
 from coupled_decoding.decoding.verification import Verification, exact_match, rejection_sampling
+from coupled_decoding.decoding.window import Window
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,11 @@ class Method:
         return type(self).__name__
 
     @property
+    def lossless(self) -> bool:
+        """Whether what is decoded is distributed as autoregressive sampling would give it."""
+        return True
+
+    @property
     def guess_function(self) -> Guess:
         return GUESSES[self.first_guess]
 
@@ -57,9 +69,22 @@ class Method:
         return rejection_sampling
 
     @property
+    def branching_function(self) -> Callable[[Window], Branches] | None:
+        """Which tokens a forward reads beside the window; None: no others."""
+        return partial(grow, count=self.branches, from_drafts=self.decides_from_drafts) if self.branches else None
+
+    @property
     def following_function(self) -> Following:
         """Which branch decoding goes on along."""
         return resample
+
+    def sampling(self, asked: Sampling) -> Sampling:
+        """What makes the target distributions, where another is asked for."""
+        return asked
+
+    def schedule(self, layout: BatchLayout, start: list[int]) -> Schedule | None:
+        """Which forward decides which position, for rows that stand at ``start``; None: the drafts decide."""
+        return None
 
     @property
     def decides_from_drafts(self) -> bool:
@@ -76,6 +101,11 @@ class Method:
         """Whether the distributions that drew the drafts must be kept from step to step."""
         return True
 
+    def _check_as_published(self) -> None:
+        if self.predict or self.branches:
+            raise ValueError(f"predict or branches are given to {self.name}, which is as published: give SCD or "
+                             "SeedExact")
+
 
 @dataclass(frozen=True)
 class SJD(Method):
@@ -83,8 +113,7 @@ class SJD(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.predict or self.branches:
-            raise ValueError("predict or branches are given to SJD, which is as published: give SCD or SeedExact")
+        self._check_as_published()
 
     @property
     def coupling_function(self) -> Coupling:

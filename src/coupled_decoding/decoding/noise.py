@@ -48,6 +48,8 @@ class Purpose(IntEnum):
     CANDIDATE = 4
     """The uniform that accepts or rejects the candidate of a given number for a position whose draft was rejected;
     number 0 is the draw where all of them were."""
+    SIBLING = 5
+    """The draw of the candidate of a given number, without replacement from its position's label."""
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:

@@ -12,6 +12,7 @@ from coupled_decoding.decoding.layout import BatchLayout
 from coupled_decoding.decoding.memory import Memory
 from coupled_decoding.decoding.noise import exponentials
 from coupled_decoding.decoding.prediction import NEWEST, predicted
+from coupled_decoding.decoding.schedule import Schedule
 from coupled_decoding.decoding.window import Window
 
 
@@ -40,13 +41,15 @@ class State:
         self.start = [0] * len(lengths)
         """Generated index of each row's first uncommitted token."""
         self.nfe = [0] * len(lengths)
+        self.entered = [0] * len(lengths)
+        """Generated index up to which each row's positions have been in a window."""
+        self.schedule: Schedule | None = None
+        """Which forward decides which position, where that is fixed beforehand."""
         self.active: list[int] = []
         """The rows of the current window."""
         self._rows = torch.empty(0, dtype=torch.long, device=self.device)
-        self._sizes = torch.empty(0, dtype=torch.long)
-        """LongTensor ``[R]`` on the CPU: positions of each row of the current window."""
-        self._fresh: set[int] = set()
-        """Rows that begin again with the next window."""
+        self._bounds: tuple[Tensor, Tensor]
+        """LongTensor ``[R]`` on the CPU: where each row of the current window begins and ends, by generated index."""
         self.dtype = torch.float64
         """Of noise and labels: that of the logits, once there are any."""
 
@@ -107,7 +110,7 @@ class State:
             window.noise = torch.zeros(shape, dtype=self.dtype, device=self.device)
             window.labels = torch.zeros_like(window.noise) if with_labels else None
             window.averages = torch.zeros_like(window.noise) if with_averages else None
-            self._enter(window, torch.zeros(len(self.active), dtype=torch.long))
+            self._enter(window)
         return window
 
     def commit(
@@ -178,14 +181,13 @@ class State:
 
     def restart(self, row: int, token: Tensor, seed: int) -> None:
         """Let a finished row begin again, behind another last prompt token, with the next window."""
-        self.start[row] = self.nfe[row] = 0
+        self.start[row] = self.nfe[row] = self.entered[row] = 0
         self.seeds[row] = seed
         self.tokens[row, 0] = token
         length = self.layout.forced.shape[1]
         self.tokens[row, 1 : 1 + length], self.tokens[row, 1 + length :] = self.layout.forced[row], -1
         if self.memory is not None:
             self.memory.forget(row)
-        self._fresh.add(row)
 
     def slide(self, window: Window, labels: Tensor, committed: list[int]) -> Window | None:
         """The next window: unfinished rows moved by what they committed; None if there are none.
@@ -210,10 +212,7 @@ class State:
             moved.labels = slid(labels)
         if window.averages is not None:
             moved.averages = slid(window.averages)
-        if self._fresh:
-            move[torch.tensor([row in self._fresh for row in self.active])] = width
-            self._fresh.clear()
-        self._enter(moved, width - move)
+        self._enter(moved)
         return moved
 
     def _window(self, active: list[int]) -> Window | None:
@@ -224,30 +223,33 @@ class State:
         if not active:
             return None
         # what the host knows is put together there: asking the device would wait for it
-        start = torch.tensor([self.start[row] for row in active])
-        left = torch.tensor([self.lengths[row] for row in active]) - start
-        self._sizes = left.clamp(max=self.width)
-        index = (start.unsqueeze(1) + torch.arange(int(self._sizes.max()))).to(self.device)
+        start = self._of_active(self.start)
+        end = torch.minimum(start + self.width, self._of_active(self.lengths))
+        if self.schedule is not None:
+            end = torch.minimum(end, torch.tensor([self.schedule.end(row, self.nfe[row]) for row in active]))
+        self._bounds, sizes = (start, end), end - start
+        index = (start.unsqueeze(1) + torch.arange(int(sizes.max()))).to(self.device)
         rows = self._rows
         return Window(
             rows=rows,
             seeds=self.seeds[rows],
-            visit=torch.tensor([self.nfe[row] for row in active], device=self.device),
+            visit=self._of_active(self.nfe).to(self.device),
             index=index,
-            size=self._sizes.to(self.device),
+            size=sizes.to(self.device),
             forced=self.forced[rows.unsqueeze(1), index],
             drafts=self._column(self.tokens[rows.unsqueeze(1), index + 1]).clamp(min=0),
             noise=torch.empty(0),
             labels=None,
+            turn=None if self.schedule is None else self.schedule.turn_at(rows, index),
         )
 
-    def _enter(self, window: Window, first: Tensor) -> None:
-        """Give noise, a first guess and its label to the positions of each row from offset ``first`` to its end.
-
-        ``first`` LongTensor ``[R]`` is on the CPU.
-        """
-        offsets = torch.arange(window.index.shape[1])
-        places = ((offsets >= first.unsqueeze(1)) & (offsets < self._sizes.unsqueeze(1))).nonzero()
+    def _enter(self, window: Window) -> None:
+        """Give noise, a first guess and its label to the positions of each row that were in no window before."""
+        start, end = self._bounds
+        index, entered = torch.arange(window.index.shape[1]) + start.unsqueeze(1), self._of_active(self.entered)
+        places = ((index >= entered.unsqueeze(1)) & (index < end.unsqueeze(1))).nonzero()
+        for active, reached in zip(self.active, end.tolist(), strict=True):
+            self.entered[active] = reached
         if not len(places):
             return
         row, offset = places.to(self.device).unbind(1)
@@ -270,6 +272,10 @@ class State:
             window.averages[row, offset] = 0
         there = self.tokens[batch_row, index + 1]
         self.tokens[batch_row, index + 1] = torch.where(window.forced[row, offset], there, self.layout.codes[drafts])
+
+    def _of_active(self, values: list[int]) -> Tensor:
+        """LongTensor ``[R]`` on the CPU: of a list with one entry a row of the batch, those of the current window."""
+        return torch.tensor([values[row] for row in self.active], dtype=torch.long)
 
     def _code_at(self, rows: Tensor, index: Tensor) -> Tensor:
         """Column of what stands at generated indices, LongTensor ``[M]``; -1 where there is nothing or no index."""

@@ -27,11 +27,16 @@ def rejection_sampling(window: Window, target: Tensor, drawn: Tensor) -> tuple[T
     """
     if window.labels is None:
         raise ValueError("rejection sampling needs the labels of the drafts")
-    acceptance, residual = window.rejection_uniforms
-    passed = accepts(target, window.labels, window.drafts, acceptance)
+    passed = accepts(target, window.labels, window.drafts, window.rejection_uniforms[0])
+    return commit_passed(window, target, drawn, passed)
+
+
+def commit_passed(window: Window, target: Tensor, drawn: Tensor, passed: Tensor) -> tuple[Tensor, Tensor]:
+    """Accept the drafts before the first that did not pass, bool ``[R, T]``, and draw that one from the residual."""
+    assert window.labels is not None
     accepted = leading(passed, window)
     at = torch.arange(len(accepted), device=accepted.device), accepted
-    replacement = residual_draw(target[at], window.labels[at], window.drafts[at], residual[at])
+    replacement = residual_draw(target[at], window.labels[at], window.drafts[at], window.rejection_uniforms[1][at])
     token = torch.where(passed[at], window.drafts[at], replacement)
     bonus = accepted == window.size - 1
     return accepted, torch.where(bonus, drawn[at], token)

@@ -44,6 +44,8 @@ class Window:
     averages: Tensor | None = None
     """``[R, T, C]``: of the target distributions that each position has had, newer ones weighing more; not normalised.
     None where nothing asks for it."""
+    turn: Tensor | None = None
+    """LongTensor ``[R, T]``: the visit that decides each position, where a schedule says so beforehand."""
 
     @property
     def has_draft(self) -> Tensor:

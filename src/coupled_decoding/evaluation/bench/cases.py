@@ -41,8 +41,8 @@ class Case:
         """The same with every option of the method: a line of a table. The method's name tells its coupling."""
         own = asdict(self.decoder) if isinstance(self.decoder, Method) else {}
         own.pop("coupling", None)
-        return {"method": self.decoder.name, **own, "guidance": self.guidance, **asdict(self.sampling),
-                "batch": self.batch}
+        return {"method": self.decoder.name, "lossless": self.decoder.lossless, **own, "guidance": self.guidance,
+                **asdict(self.sampling), "batch": self.batch}
 
     @property
     def plain(self) -> bool:

@@ -27,6 +27,10 @@ class Generate:
     def name(self) -> str:
         return f"generate, {self.cache} cache"
 
+    @property
+    def lossless(self) -> bool:
+        return True
+
 
 class LegalCodes(LogitsProcessor):
     """Leaves of the logits what a layout allows at each place: its legal codes, or the one forced token."""

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from coupled_decoding.decoding.methods import AR, SCD, SJD, Method, SeedExact
+from coupled_decoding.decoding.peers import GSD, PAC, Jacobi, ZipAR
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ METHODS: dict[str, Kind] = {
     "scd-maximal": Kind(partial(SCD, coupling="maximal"), ("window", "first_guess", "predict")),
     "scd-gumbel": Kind(partial(SCD, coupling="gumbel"), ("window", "first_guess", "predict", "branches")),
     "seed-exact": Kind(SeedExact, ("window", "first_guess", "predict", "branches")),
+    "jacobi": Kind(Jacobi),
+    "pac": Kind(PAC),
+    "gsd": Kind(GSD),
+    "zipar": Kind(ZipAR, ("window",)),
 }
 """Every method that can be measured; a further one is a further line."""
 

@@ -47,7 +47,7 @@ class Shown:
         said = [str(options["method"])]
         for name in varying(self.figures):
             value = options.get(name)
-            if name in ("method", *SETTING, *without) or value in (None, False, 0) or not _drafts(one):
+            if name in ("method", "lossless", *SETTING, *without) or value in (None, False, 0) or not _drafts(one):
                 continue
             said.append(name if value is True else f"{name.replace('_', ' ')} {value}")
         return ", ".join(said)

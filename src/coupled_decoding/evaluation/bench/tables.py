@@ -9,8 +9,9 @@ from coupled_decoding.evaluation.bench.results import Figures, varying
 from coupled_decoding.evaluation.bench.seconds import Median
 
 OPTIONS = {
-    "method": "method", "window": "window", "first_guess": "first guess", "predict": "predict", "branches": "branches",
-    "guidance": "guidance", "temperature": "temperature", "top_k": "top-k", "top_p": "top-p", "batch": "batch",
+    "method": "method", "lossless": "lossless", "window": "window", "first_guess": "first guess", "predict": "predict",
+    "branches": "branches", "guidance": "guidance", "temperature": "temperature", "top_k": "top-k", "top_p": "top-p",
+    "batch": "batch",
 }
 """Of every case, in words; further ones of a method stand under their own names."""
 
