@@ -48,6 +48,21 @@ def test_the_lower_half_can_be_redrawn(tiny_emoji: Path) -> None:
     assert int(ar.trace.nfe[0]) == 8
 
 
+def test_compiling_takes_the_transformer_and_changes_no_token(
+    tiny_emoji: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The forward can be traced, cache and branches included; how fast what comes of it is, is torch's affair."""
+    plain, traced = (cd.from_pretrained(tiny_emoji, dtype="float64") for _ in range(2))
+    traced.model.transformer.compile(backend="eager", fullgraph=True)
+    for method in (METHODS[0], METHODS[-1]):
+        one, other = (pipe(["a heart", "pizza"], method=method, guidance_scale=2.0, seed=7) for pipe in (plain, traced))
+        assert torch.equal(one.tokens, other.tokens)
+
+    compiled: list[torch.nn.Module] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(module))
+    assert cd.from_pretrained(tiny_emoji, compile=True).model.transformer is compiled[0]
+
+
 def test_cancelling_gives_no_picture(tiny_emoji: Path) -> None:
     out = cd.from_pretrained(tiny_emoji)("a heart", method=cd.AR(), seed=0, on_step=lambda step: step.number < 3)
     assert out.cancelled

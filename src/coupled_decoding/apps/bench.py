@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,6 +81,7 @@ def bench(
         callback=options.at_least(0), help="Of the first picture or clip; the next ones count up from it.")] = 0,
     dtype: options.Dtype = None,
     device: options.Device = None,
+    compiled: options.Compile = False,
     allow_torchscript: options.AllowTorchscript = False,
 ) -> None:
     """Measure methods side by side.
@@ -111,7 +112,7 @@ def bench(
     files = [output / name for name in (RUNS, RESULTS, TABLE, REPORT)]
     check_not_folders(files)
     with prepared_folder(output):
-        pipe = load_any(model, dtype, device, allow_torchscript)
+        pipe = load_any(model, dtype, device, compiled, allow_torchscript)
         work = _work(pipe, texts, context, context_frames, num_frames, guidance, generate, seed)
         grid = dataclasses.replace(
             _grid(pipe, asked, guidance, temperature, generate),
@@ -119,9 +120,10 @@ def bench(
             predicts=predict or [False], branches=branches or [0], batches=batch or [1],
         )
         _check_guesses(work, grid)
-        figures = _measure(model, device, pipe, work, grid, repeat, output / RUNS)
-        said = {"seed": seed, "repetitions": repeat, "device": device or "cpu"}
-        written = _write(output, pipe, work, figures, said)
+        how = {"dtype": str(pipe.model.dtype).removeprefix("torch."), "device": device or "cpu", "compiled": compiled}
+        figures = _measure(model, how, work, grid, repeat, output / RUNS)
+        said = {"model": pipe.name, **how, "seed": seed, "repetitions": repeat}
+        written = _write(output, said, work, figures)
     typer.echo(_table(work, figures))
     for file in written:
         typer.echo(file)
@@ -204,8 +206,7 @@ def _check_guesses(work: Work, grid: Grid) -> None:
 
 
 def _measure(
-    model: str, device: str | None, pipe: PicturePipeline | VideoPipeline, work: Work, grid: Grid, repeat: int,
-    runs: Path,
+    model: str, how: Mapping[str, Any], work: Work, grid: Grid, repeat: int, runs: Path
 ) -> list[Figures]:
     import coupled_decoding as cd
     from coupled_decoding.evaluation.bench import fingerprint, machine
@@ -215,22 +216,19 @@ def _measure(
     with refusing(ValueError):
         cases = grid.cases()
         kept = Kept(runs)
-        of = {"model": fingerprint.of_model(model), "dtype": str(pipe.model.dtype).removeprefix("torch."),
-              "device": device or "cpu", "noise": cd.NOISE_VERSION, **machine.versions()}
+        of = {"model": fingerprint.of_model(model), **how, "noise": cd.NOISE_VERSION, **machine.versions()}
         with tqdm(total=draws(work, cases, repeat), desc=f"{len(cases)} cases", unit="draw", disable=None,
                   dynamic_ncols=True) as bar, writing(runs):
             return run(work, cases, kept, of, repeat, bar.update)
 
 
-def _write(
-    folder: Path, pipe: PicturePipeline | VideoPipeline, work: Work, figures: Sequence[Figures], asked: dict[str, Any]
-) -> list[Path]:
+def _write(folder: Path, asked: Mapping[str, Any], work: Work, figures: Sequence[Figures]) -> list[Path]:
     """The files of a finished benchmark; runs.json is there already."""
     from coupled_decoding.evaluation.bench import machine, tables
     from coupled_decoding.evaluation.bench.kept import write_text
     from coupled_decoding.evaluation.bench.results import as_csv, as_json
 
-    said = {"model": pipe.name, "dtype": str(pipe.model.dtype).removeprefix("torch."), **asked, **machine.describe()}
+    said = {**asked, **machine.describe()}
     plots = _plot(folder, work, figures)
     items = work.named(range(len(work)))
     texts = {

@@ -89,6 +89,7 @@ def generate(
     size: options.Size = None,
     dtype: options.Dtype = None,
     device: options.Device = None,
+    compiled: options.Compile = False,
     as_json: options.Json = False,
 ) -> None:
     """Draw pictures of prompts.
@@ -116,7 +117,7 @@ def generate(
     check_not_folders(written)
     chosen = options.method_of(method, coupling, options.Drafting(window, first_guess, predict, branches))
     with prepared_folder(output):
-        pipe = load_pictures(model, dtype, device)
+        pipe = load_pictures(model, dtype, device, compiled)
         sampling = options.sampling_of(pipe.sampling, temperature, top_k, top_p)
         scale = pipe.guidance_scale if guidance is None else guidance
         with refusing(ValueError):
@@ -159,6 +160,7 @@ def compare(
     size: options.Size = None,
     dtype: options.Dtype = None,
     device: options.Device = None,
+    compiled: options.Compile = False,
     as_json: options.Json = False,
 ) -> None:
     """Draw the same prompts and seeds with every method, side by side.
@@ -181,7 +183,7 @@ def compare(
     first_seed = options.seed_of(seed)
     methods = options.every_method(options.Drafting(window, first_guess, predict, branches))
     with prepared_folder(output.parent):
-        pipe = load_pictures(model, dtype, device)
+        pipe = load_pictures(model, dtype, device, compiled)
         sampling = options.sampling_of(pipe.sampling, temperature, top_k, top_p)
         scale = pipe.guidance_scale if guidance is None else guidance
         draw = partial(pipe, prompts, sampling=sampling, guidance_scale=scale, seed=first_seed,

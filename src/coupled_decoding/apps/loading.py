@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from coupled_decoding.pipelines.video import VideoPipeline
 
 
-def load_pictures(model: str, dtype: DtypeName | None, device: str | None) -> PicturePipeline:
+def load_pictures(model: str, dtype: DtypeName | None, device: str | None, compiled: bool = False) -> PicturePipeline:
     """A model that draws pictures of prompts."""
     from coupled_decoding.models.video_family import VideoModel
 
@@ -23,10 +23,12 @@ def load_pictures(model: str, dtype: DtypeName | None, device: str | None) -> Pi
                            f"scd video CONTEXT --model {model}, which goes on with a clip")
         if family.card.tokens_only:
             raise BadInput(f"{model!r} gives no pictures here, {family.card.tokens_only}")
-    return _load(model, dtype, device)
+    return _load(model, dtype, device, compile=compiled)
 
 
-def load_video(model: str, dtype: DtypeName | None, device: str | None, allow_torchscript: bool) -> VideoPipeline:
+def load_video(
+    model: str, dtype: DtypeName | None, device: str | None, compiled: bool, allow_torchscript: bool
+) -> VideoPipeline:
     """A model that goes on with clips."""
     from coupled_decoding.models.video_family import VideoModel
 
@@ -38,11 +40,11 @@ def load_video(model: str, dtype: DtypeName | None, device: str | None, allow_to
         if family.frames_by_torchscript and not allow_torchscript:
             raise BadInput(f"{model!r} reads and makes frames by TorchScript files, which are programs and run with "
                            "your rights: give --allow-torchscript if you trust them")
-    return _load(model, dtype, device, allow_torchscript=allow_torchscript)
+    return _load(model, dtype, device, compile=compiled, allow_torchscript=allow_torchscript)
 
 
 def load_any(
-    model: str, dtype: DtypeName | None, device: str | None, allow_torchscript: bool
+    model: str, dtype: DtypeName | None, device: str | None, compiled: bool, allow_torchscript: bool
 ) -> PicturePipeline | VideoPipeline:
     """A model of either kind, also one whose tokens are no pictures by themselves."""
     from coupled_decoding.models.video_family import VideoModel
@@ -50,8 +52,8 @@ def load_any(
     with refusing(ValueError, OSError):
         family = _family(model)
     if issubclass(family, VideoModel):
-        return load_video(model, dtype, device, allow_torchscript)
-    return _load(model, dtype, device)
+        return load_video(model, dtype, device, compiled, allow_torchscript)
+    return _load(model, dtype, device, compile=compiled)
 
 
 def _family(model: str) -> Any:

@@ -117,6 +117,8 @@ Device = Annotated[str | None, typer.Option(
     show_default="cpu", help="Where to compute: cpu, cuda, cuda:1, mps; auto spreads the model over all devices.")]
 AllowTorchscript = Annotated[bool, typer.Option(
     "--allow-torchscript", help="Run the programs that some models' frames need; they run with your rights.")]
+Compile = Annotated[bool, typer.Option(
+    "--compile", help="Let torch.compile make forwards faster; the first ones take a minute longer. Pays for many.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, nothing else.")]
 
 

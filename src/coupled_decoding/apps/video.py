@@ -70,6 +70,7 @@ def video(
     top_p: options.TopP = None,
     dtype: options.Dtype = None,
     device: options.Device = None,
+    compiled: options.Compile = False,
     allow_torchscript: options.AllowTorchscript = False,
     as_json: options.Json = False,
 ) -> None:
@@ -101,7 +102,7 @@ def video(
     with ExitStack() as folders:
         for file in written:
             folders.enter_context(prepared_folder(file.parent))
-        pipe = load_video(model, dtype, device, allow_torchscript)
+        pipe = load_video(model, dtype, device, compiled, allow_torchscript)
         sampling = options.sampling_of(pipe.model.sampling, temperature, top_k, top_p)
         footage = footage_of(pipe.model, place, start, context_frames)
         given, whole = len(footage.frames), len(footage.frames) + num_frames
