@@ -18,13 +18,15 @@ import torch
 from tqdm import tqdm
 
 import coupled_decoding as cd
-from benchmarks import fingerprint
-from benchmarks.counts import joined, summary
-from benchmarks.kept import Kept, write_text
-from benchmarks.machine import describe
-from benchmarks.methods import options
 from benchmarks.nfe import OUT
 from benchmarks.prompts import prompts
+from coupled_decoding.evaluation.bench import fingerprint
+from coupled_decoding.evaluation.bench.cases import Case
+from coupled_decoding.evaluation.bench.kept import Kept, write_text
+from coupled_decoding.evaluation.bench.machine import describe
+from coupled_decoding.evaluation.bench.methods import options
+from coupled_decoding.evaluation.bench.running import count
+from coupled_decoding.evaluation.bench.work import PictureWork
 
 SPLITS = [(64, 0), (32, 32), (48, 80), (128, 0), (32, 0), (16, 16), (32, 96), (64, 64), (16, 0)]
 """Tokens a forward: of the window, and of branches. Those of most interest first."""
@@ -46,23 +48,15 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=1.0)
     args = parser.parse_args()
 
-    pipe = cd.from_pretrained("emoji")
-    texts = prompts(args.pictures)
+    work = PictureWork(cd.from_pretrained("emoji"), prompts(args.pictures))
     of = {"pictures": args.pictures, "guidance": args.guidance, "model": fingerprint.of_model("emoji")}
     kept = Kept(OUT / "drafts.json")
     results: dict[cd.Method, dict[str, float]] = {}
-
-    def measure(method: cd.Method) -> dict[str, float]:
-        traces = [
-            pipe(texts[i : i + args.batch], method=method, guidance_scale=args.guidance, seed=i).trace
-            for i in range(0, len(texts), args.batch)
-        ]
-        return summary(joined(traces), pipe.layout.length)
-
     for method in tqdm(list(cases()), desc="methods"):
         name = json.dumps({"method": method.name, **options(method), **of}, sort_keys=True)
-        results[method] = kept.get(name, partial(measure, method))
-        write_text(OUT / "drafts.md", table(results, args.pictures, args.guidance, pipe.layout.length))
+        case = Case(method, cd.Sampling(), args.guidance, args.batch)
+        results[method] = kept.get(name, partial(count, work, case))
+        write_text(OUT / "drafts.md", table(results, args.pictures, args.guidance, work.length))
     print((OUT / "drafts.md").read_text())
 
 

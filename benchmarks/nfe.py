@@ -19,11 +19,13 @@ import torch
 from tqdm import tqdm
 
 import coupled_decoding as cd
-from benchmarks.counts import joined, summary
-from benchmarks.kept import Kept, write_text
-from benchmarks.machine import describe
-from benchmarks.methods import compared, options
 from benchmarks.prompts import prompts
+from coupled_decoding.evaluation.bench.cases import Case
+from coupled_decoding.evaluation.bench.kept import Kept, write_text
+from coupled_decoding.evaluation.bench.machine import describe
+from coupled_decoding.evaluation.bench.methods import compared, options
+from coupled_decoding.evaluation.bench.running import count
+from coupled_decoding.evaluation.bench.work import PictureWork
 
 OUT = Path("docs/figures")
 
@@ -47,18 +49,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
-    pipe = cd.from_pretrained("emoji")
-    texts = prompts(args.pictures)
+    work = PictureWork(cd.from_pretrained("emoji"), prompts(args.pictures), args.seed)
     kept = Kept(OUT / "nfe.json")
-
-    def measure(method: cd.Method, scale: float) -> dict[str, float]:
-        batches = [(texts[i : i + args.batch], args.seed + i) for i in range(0, len(texts), args.batch)]
-        traces = [pipe(some, method=method, guidance_scale=scale, seed=seed).trace for some, seed in batches]
-        return summary(joined(traces), pipe.layout.length)
-
     for method, scale in tqdm(cases(args.window), desc="methods"):
-        kept.get(key(method, scale), partial(measure, method, scale))
-    write_text(OUT / "nfe.md", table(kept.results, len(texts), pipe.layout.length))
+        kept.get(key(method, scale), partial(count, work, Case(method, cd.Sampling(), scale, args.batch)))
+    write_text(OUT / "nfe.md", table(kept.results, len(work), work.length))
     print((OUT / "nfe.md").read_text())
 
 

@@ -2,77 +2,60 @@
 
     python -m benchmarks.seconds                # writes docs/figures/seconds.json and docs/figures/seconds.md
 
-One picture at a time, float32, the methods in turn for each prompt so that a drift of the machine's speed hits all of
-them alike; medians over prompts of the ratio to AR. ``generate`` runs the same weights with its own sampling
-(``do_sample=True, top_k=0``, since it would apply 50 by itself), restricted to picture codes by suppressing the others.
-Each prompt's round is kept in build/benchmarks/seconds.json: a run that is cut off goes on where it was, and without
-that file all is measured anew.
+One picture at a time from prompt to pixels, float32, the methods in turn for each prompt so that a drift of the
+machine's speed hits all of them alike; medians over prompts of the ratio to AR. ``generate`` runs the same weights with
+its own sampling, nothing cut, restricted to picture codes. Each prompt's round is kept in
+build/benchmarks/seconds.json: a run that is cut off goes on where it was, and without that file all is measured anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import torch
+from tqdm import tqdm
 
 import coupled_decoding as cd
-from benchmarks import fingerprint
-from benchmarks.kept import Kept, write_text
-from benchmarks.machine import in_words
-from benchmarks.methods import compared
 from benchmarks.prompts import prompts
-from benchmarks.timing import measure, report
-from coupled_decoding.pipelines.pictures import PicturePipeline
+from coupled_decoding.evaluation.bench import fingerprint, rounds
+from coupled_decoding.evaluation.bench.cases import Case
+from coupled_decoding.evaluation.bench.generate import Generate
+from coupled_decoding.evaluation.bench.kept import Kept, write_text
+from coupled_decoding.evaluation.bench.machine import in_words
+from coupled_decoding.evaluation.bench.methods import compared
+from coupled_decoding.evaluation.bench.seconds import report
+from coupled_decoding.evaluation.bench.work import PictureWork, Work
 
 OUT, BUILD = Path("docs/figures"), Path("build/benchmarks")
 WINDOWS = (8, 16, 32, 64)
-GENERATE = "generate, dynamic cache"
-
-
-def runners(pipe: PicturePipeline) -> dict[str, Callable[[str, int], int]]:
-    """Name -> a function that draws one picture and returns its NFE."""
-    model = pipe.model.backbone.model  # type: ignore[attr-defined]
-    length = pipe.layout.length
-    others = list(range(int(pipe.layout.codes[-1]) + 1, model.config.vocab_size))
-
-    def generate(cache: str | None) -> Callable[[str, int], int]:
-        def run(prompt: str, seed: int) -> int:
-            torch.manual_seed(seed)
-            ids = torch.tensor([pipe.model.prompt_ids(prompt)])  # type: ignore[attr-defined]
-            model.generate(
-                ids, attention_mask=torch.ones_like(ids), do_sample=True, top_k=0, min_new_tokens=length,
-                max_new_tokens=length, suppress_tokens=others, pad_token_id=0, cache_implementation=cache,
-                disable_compile=True,
-            )
-            return length
-
-        return run
-
-    def ours(method: cd.Method) -> Callable[[str, int], int]:
-        return lambda prompt, seed: int(pipe(prompt, method=method, seed=seed).trace.nfe[0])
-
-    table = {"AR": ours(cd.AR()), GENERATE: generate(None), "generate, static cache": generate("static")}
-    for window in WINDOWS:
-        table |= {f"{method.name}, window {window}": ours(method) for method in compared(window)}
-    return table
+GENERATES = (Generate("dynamic"), Generate("static"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=12)
     args = parser.parse_args()
-    pipe = cd.from_pretrained("emoji")
-    table = runners(pipe)
-    for run in table.values():  # warm up
-        run("a red heart", 0)
-    of = {"model": fingerprint.of_model("emoji")}
-    measured = measure(table, prompts(args.pictures), Kept(BUILD / "seconds.json"), of)
-    write_text(OUT / "seconds.json", json.dumps({"machine": in_words(), **measured}, indent=1) + "\n")
-    write_text(OUT / "seconds.md", report(measured, "picture", {"AR": "AR", "`generate`": GENERATE}))
-    print((OUT / "seconds.md").read_text())
+    work = PictureWork(cd.from_pretrained("emoji"), prompts(args.pictures))
+    decoders = [cd.AR(), *GENERATES, *(method for window in WINDOWS for method in compared(window))]
+    cases = [Case(decoder, cd.Sampling(), 1.0) for decoder in decoders]
+    write(work, cases, "seconds", {"model": fingerprint.of_model("emoji")}, {"AR": 0, "`generate`": 1})
+
+
+def write(work: Work, cases: Sequence[Case], name: str, of: Mapping[str, Any], bases: Mapping[str, int]) -> None:
+    """Measure cases in turn, item by item, and write the figures of this name; ``bases`` as in :func:`report`."""
+    with tqdm(total=len(work) * len(cases)) as bar:
+        measured = rounds.measure(work, cases, Kept(BUILD / f"{name}.json"), of, done=bar.update)
+    by_title = {
+        what: {case.title: [value(of_item[0][number]) for of_item in measured] for number, case in enumerate(cases)}
+        for what, value in (("seconds", lambda one: one["seconds"]), ("nfe", lambda one: one["nfe"][0]))
+    }
+    write_text(OUT / f"{name}.json", json.dumps({"machine": in_words(), **by_title}, indent=1) + "\n")
+    table = report(measured, [case.title for case in cases], work.drawn, bases, in_words())
+    write_text(OUT / f"{name}.md", table)
+    print(table)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import coupled_decoding as cd
-from benchmarks.methods import compared
+from coupled_decoding.evaluation.bench.methods import compared
 
 
 class ReadySession:

@@ -19,14 +19,16 @@ from pathlib import Path
 from tqdm import tqdm
 
 import coupled_decoding as cd
-from benchmarks import fingerprint
-from benchmarks.counts import joined, summary
-from benchmarks.figures import save_figure
 from benchmarks.held_out import CLIPS, CONTEXT, FRAMES, Clip, read_clips
-from benchmarks.kept import Kept, write_text
-from benchmarks.machine import describe
-from benchmarks.methods import compared, options
 from coupled_decoding.decoding.guesses import GUESSES
+from coupled_decoding.evaluation.bench import cases as bench
+from coupled_decoding.evaluation.bench import fingerprint
+from coupled_decoding.evaluation.bench.figures import save_figure
+from coupled_decoding.evaluation.bench.kept import Kept, write_text
+from coupled_decoding.evaluation.bench.machine import describe
+from coupled_decoding.evaluation.bench.methods import compared, options
+from coupled_decoding.evaluation.bench.running import count
+from coupled_decoding.evaluation.bench.work import ClipWork
 from coupled_decoding.models.files import require_extra
 from coupled_decoding.pipelines.video import VideoPipeline
 
@@ -59,13 +61,8 @@ def name_of(case: Case, of: Mapping[str, str | int]) -> str:
 
 
 def measure(pipe: VideoPipeline, clips: Sequence[Clip], batch: int, case: Case) -> dict[str, float]:
-    method, sampling = case
-    outs = [
-        pipe([clip[:CONTEXT] for clip in clips[i : i + batch]], num_frames=FRAMES, method=method, sampling=sampling,
-             seed=i)
-        for i in range(0, len(clips), batch)
-    ]
-    return summary(joined([out.trace for out in outs]), outs[0].tokens.shape[1])
+    work = ClipWork(pipe, [clip[:CONTEXT] for clip in clips], FRAMES)
+    return count(work, bench.Case(*case, batch=batch))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

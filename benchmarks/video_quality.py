@@ -18,11 +18,11 @@ from pathlib import Path
 from torch import Tensor
 
 import coupled_decoding as cd
-from benchmarks import fingerprint
 from benchmarks.held_out import CLIPS, CONTEXT, read_clips
-from benchmarks.kept import write_text
-from benchmarks.machine import describe
 from benchmarks.video_rows import AR, HELD_OUT, Row, make_rows
+from coupled_decoding.evaluation.bench import fingerprint
+from coupled_decoding.evaluation.bench.kept import write_text
+from coupled_decoding.evaluation.bench.machine import describe
 from coupled_decoding.evaluation.bootstrap import bootstrap
 from coupled_decoding.evaluation.clips import Projection, mean_statistic, psnr
 from coupled_decoding.evaluation.features import Lite0

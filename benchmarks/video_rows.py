@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 import coupled_decoding as cd
 from benchmarks.held_out import CONTEXT, FRAMES, Clip
-from benchmarks.kept import kept_tensor
+from coupled_decoding.evaluation.bench.kept import kept_tensor
 from coupled_decoding.evaluation.clips import ClipFeatures
 from coupled_decoding.models.family import to_pixels
 from coupled_decoding.pipelines.video import VideoPipeline

@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 import coupled_decoding as cd
-from benchmarks.figures import save_figure
 from benchmarks.held_out import CONTEXT, FRAMES, Clip, read_clips
+from coupled_decoding.evaluation.bench.figures import save_figure
 from coupled_decoding.evaluation.clips import psnr
 from coupled_decoding.evaluation.entropy import mean_entropy
 from coupled_decoding.models.doom import DoomModel

@@ -23,8 +23,8 @@ from PIL import Image
 from torch import Tensor
 
 import coupled_decoding as cd
-from benchmarks.figures import save_figure
 from benchmarks.prompts import PATH as PROMPTS
+from coupled_decoding.evaluation.bench.figures import save_figure
 from coupled_decoding.evaluation.entropy import mean_entropy
 from coupled_decoding.models.emoji import EmojiModel
 from training.emoji.captions import draw_caption

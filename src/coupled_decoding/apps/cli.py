@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from coupled_decoding.apps import families, options
+from coupled_decoding.apps.bench import bench
 from coupled_decoding.apps.comparing import draw_with_each, measures_of_each
 from coupled_decoding.apps.errors import BadInput, Verbs, refusing
 from coupled_decoding.apps.folders import check_not_folders, file_name, prepared_folder
@@ -212,6 +213,7 @@ def compare(
 
 
 app.command()(video)
+app.command()(bench)
 
 
 @app.command()

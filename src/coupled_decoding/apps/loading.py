@@ -43,6 +43,19 @@ def load_video(
     return _load(model, dtype, device, compile=compiled, allow_torchscript=allow_torchscript)
 
 
+def load_any(
+    model: str, dtype: DtypeName | None, device: str | None, compiled: bool, allow_torchscript: bool
+) -> PicturePipeline | VideoPipeline:
+    """A model of either kind, also one whose tokens are no pictures by themselves."""
+    from coupled_decoding.models.video_family import VideoModel
+
+    with refusing(ValueError, OSError):
+        family = _family(model)
+    if issubclass(family, VideoModel):
+        return load_video(model, dtype, device, compiled, allow_torchscript)
+    return _load(model, dtype, device, compile=compiled)
+
+
 def _family(model: str) -> Any:
     from coupled_decoding.pipelines.load import recognised
 

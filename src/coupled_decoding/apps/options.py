@@ -59,7 +59,7 @@ class DtypeName(str, Enum):
     float16 = "float16"
 
 
-def _at_least(least: int) -> Callable[[float | None], float | None]:
+def at_least(least: int) -> Callable[[float | None], float | None]:
     """A check that a number, if given, is finite and not below this one."""
 
     def check(value: float | None) -> float | None:
@@ -81,33 +81,33 @@ Prompts = Annotated[list[str], typer.Argument(metavar="PROMPT", help="What to dr
                                               show_default=False)]
 Model = Annotated[str, typer.Option(help="A shipped model's name, a local folder, or a hub id.")]
 Window = Annotated[int | None, typer.Option(
-    callback=_at_least(1), show_default=str(WINDOW), help="Tokens that one forward reads, at least 1.")]
+    callback=at_least(1), show_default=str(WINDOW), help="Tokens that one forward reads, at least 1.")]
 FirstGuess = Annotated[FirstGuessName | None, typer.Option(
     show_default="uniform", help="What a position starts from when it enters the window.")]
 Predict = Annotated[bool, typer.Option(
     "--predict", help="Redraw the first draft behind each commit from what foretells it; for scd and seed-exact.")]
 NumBranches = Annotated[int, typer.Option(
-    "--branches", callback=_at_least(0),
+    "--branches", callback=at_least(0),
     help="Tokens of other candidates that a forward reads beside the window; for scd and seed-exact.")]
 Seed = Annotated[int | None, typer.Option(
-    callback=_at_least(0), show_default="drawn, and printed",
+    callback=at_least(0), show_default="drawn, and printed",
     help="Seed of the first picture or clip; the next ones count up from it.")]
 Guidance = Annotated[float | None, typer.Option(
-    callback=_at_least(0), show_default="the model's", help="Scale of classifier-free guidance; 1 is none.")]
+    callback=at_least(0), show_default="the model's", help="Scale of classifier-free guidance; 1 is none.")]
 Temperature = Annotated[float | None, typer.Option(
-    callback=_at_least(0), show_default="the model's", help="Divides the logits; 0 takes the likeliest token.")]
+    callback=at_least(0), show_default="the model's", help="Divides the logits; 0 takes the likeliest token.")]
 TopK = Annotated[int | None, typer.Option(
-    callback=_at_least(1), show_default="the model's", help="Draw from the K likeliest tokens only.")]
+    callback=at_least(1), show_default="the model's", help="Draw from the K likeliest tokens only.")]
 TopP = Annotated[float | None, typer.Option(
     callback=_share, show_default="the model's",
     help="Draw from the likeliest tokens that hold this much of the probability, at most 1.")]
-Pictures = Annotated[int, typer.Option("-n", callback=_at_least(1), help="Pictures of each prompt.")]
-Clips = Annotated[int, typer.Option("-n", callback=_at_least(1), help="Clips that go on from the context.")]
-NumFrames = Annotated[int, typer.Option(callback=_at_least(1), help="Frames to draw after the context.")]
+Pictures = Annotated[int, typer.Option("-n", callback=at_least(1), help="Pictures of each prompt.")]
+Clips = Annotated[int, typer.Option("-n", callback=at_least(1), help="Clips that go on from the context.")]
+NumFrames = Annotated[int, typer.Option(callback=at_least(1), help="Frames to draw after the context.")]
 ContextFrames = Annotated[int | None, typer.Option(
-    callback=_at_least(1), show_default=f"{CONTEXT_FRAMES}, or what there is",
+    callback=at_least(1), show_default=f"{CONTEXT_FRAMES}, or what there is",
     help="Frames to go on from.")]
-Start = Annotated[int, typer.Option(callback=_at_least(0), help="First of these frames, counted from 0.")]
+Start = Annotated[int, typer.Option(callback=at_least(0), help="First of these frames, counted from 0.")]
 Size = Annotated[str | None, typer.Option(
     metavar="WIDTHxHEIGHT", show_default="the model's",
     help="Pixels of a picture, where the model makes several sizes.")]
@@ -115,6 +115,8 @@ Dtype = Annotated[DtypeName | None, typer.Option(
     show_default="float32", help="Precision of the arithmetic; below float32 what a seed gives may vary.")]
 Device = Annotated[str | None, typer.Option(
     show_default="cpu", help="Where to compute: cpu, cuda, cuda:1, mps; auto spreads the model over all devices.")]
+AllowTorchscript = Annotated[bool, typer.Option(
+    "--allow-torchscript", help="Run the programs that some models' frames need; they run with your rights.")]
 Compile = Annotated[bool, typer.Option(
     "--compile", help="Let torch.compile make forwards faster; the first ones take a minute longer. Pays for many.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, nothing else.")]

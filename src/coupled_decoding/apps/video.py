@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from contextlib import ExitStack
 from functools import partial
 from math import ceil, sqrt
@@ -16,6 +15,7 @@ from coupled_decoding.apps.comparing import draw_with_each, measures_of_each
 from coupled_decoding.apps.errors import BadInput, refusing
 from coupled_decoding.apps.films import Reel, film
 from coupled_decoding.apps.folders import check_not_folders, prepared_folder
+from coupled_decoding.apps.footage import footage_of, tokens_drawn
 from coupled_decoding.apps.loading import load_video
 from coupled_decoding.apps.preview import Preview
 from coupled_decoding.apps.progress import DecodingBar
@@ -34,14 +34,10 @@ from coupled_decoding.apps.results import print_json, say_drawn, writing
 
 if TYPE_CHECKING:
     import coupled_decoding as cd
-    from coupled_decoding.models.video_family import VideoModel
-    from coupled_decoding.pipelines.footage import Footage
     from coupled_decoding.pipelines.video import Videos
 
 Rows = list[tuple[str, list[Reel]]]
 """Of a film: each with its title."""
-SAME_RATE = 0.05
-"""By what share frames a second may differ from the model's without a word: files round them."""
 
 
 def video(
@@ -75,9 +71,7 @@ def video(
     dtype: options.Dtype = None,
     device: options.Device = None,
     compiled: options.Compile = False,
-    allow_torchscript: Annotated[bool, typer.Option(
-        "--allow-torchscript", help="Run the programs that some models' frames need; they run with your rights.")]
-    = False,
+    allow_torchscript: options.AllowTorchscript = False,
     as_json: options.Json = False,
 ) -> None:
     """Go on with a clip.
@@ -110,9 +104,9 @@ def video(
             folders.enter_context(prepared_folder(file.parent))
         pipe = load_video(model, dtype, device, compiled, allow_torchscript)
         sampling = options.sampling_of(pipe.model.sampling, temperature, top_k, top_p)
-        footage = _footage(pipe.model, place, start, context_frames)
+        footage = footage_of(pipe.model, place, start, context_frames)
         given, whole = len(footage.frames), len(footage.frames) + num_frames
-        tokens = clips * _tokens_drawn(pipe.model, given, num_frames)
+        tokens = clips * tokens_drawn(pipe.model, given, num_frames)
         titles = [f"seed {first_seed + number}" for number in range(clips)]
         show = [] if preview is None else [Preview(preview, titles, given)]
         with refusing(ValueError, FileNotFoundError):
@@ -170,53 +164,6 @@ def _methods(
         if choice is not None:
             raise BadInput(f"--{name} {choice.value} says nothing about --compare, which runs every method")
     return options.every_method(drafting)
-
-
-def _footage(model: VideoModel, place: Path, start: int, asked: int | None) -> Footage:
-    """The frames to go on from; what was done to them is said on stderr."""
-    from coupled_decoding.pipelines.footage import read_footage
-
-    wanted = options.CONTEXT_FRAMES if asked is None else asked
-    with refusing(ValueError, OSError, ModuleNotFoundError):
-        footage = read_footage(place, start, wanted, model.fitted)
-        there = len(footage.frames)
-        if there < wanted:
-            kept = max(frames for frames in model.lengths if frames <= there)
-            footage = dataclasses.replace(footage, frames=footage.frames[:kept])
-            _note(f"{place} has {_counted(there)} from frame {start} on: {kept} and not {wanted} are the context")
-        model.length_of(len(footage.frames))
-    for size in footage.sizes:
-        if size != model.size:
-            _note(_fitting(size, model.size))
-    rate, own = footage.frames_per_second, model.frames_per_second
-    if rate is not None and abs(rate / own - 1) > SAME_RATE:
-        _note(f"{place} has {rate:.4g} frames a second: the model takes them for {own:.4g} a second")
-    return footage
-
-
-def _fitting(size: tuple[int, int], own: tuple[int, int]) -> str:
-    """What becomes of frames of another size."""
-    (width, height), (own_width, own_height) = size, own
-    cut = (min(width, round(height * own_width / own_height)), min(height, round(width * own_height / own_width)))
-    cutting = "" if cut == size else f"cut to {cut[0]}x{cut[1]} and "
-    return f"{width}x{height} frames are {cutting}scaled to {own_width}x{own_height}"
-
-
-def _counted(frames: int) -> str:
-    return "1 frame" if frames == 1 else f"{frames} frames"
-
-
-def _note(words: str) -> None:
-    typer.echo(f"scd: note: {words}", err=True)
-
-
-def _tokens_drawn(model: VideoModel, given: int, drawn: int) -> int:
-    """Of one clip."""
-    with refusing(ValueError):
-        try:
-            return model.length_of(given + drawn) - model.length_of(given)
-        except ValueError as error:
-            raise ValueError(f"{_counted(given)} of context and {drawn} to draw make {error}") from error
 
 
 def _in_a_square(out: Videos, titles: list[str]) -> Rows:

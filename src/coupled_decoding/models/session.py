@@ -43,6 +43,7 @@ class TransformersSession:
         self.vocab_size = backbone.vocab_size
         self.costs = backbone.costs
         sequences = [tuple(int(t) for t in prompt) for prompt in [*prompts, *(negative_prompts or [])]]
+        self.prompts, self.negative_prompts = sequences[: len(prompts)], sequences[len(prompts) :]
         self._check(sequences, length)
 
         device = backbone.device
@@ -121,6 +122,9 @@ class TransformersSession:
 
     def adopt(self, row: int, other: TransformersSession, source: int) -> None:
         """See :meth:`coupled_decoding.decoding.session.RefillableSession.adopt`."""
+        self.prompts[row] = other.prompts[source]
+        if self.negative_prompts:
+            self.negative_prompts[row] = other.negative_prompts[source]
         here, there = torch.tensor([row]), torch.tensor([source])
         token = other.last_token[there]
         if self._offset is not None and other._offset is not None:

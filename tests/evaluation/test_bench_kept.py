@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import fingerprint
-from benchmarks.kept import Kept, kept_tensor
+from coupled_decoding.evaluation.bench import fingerprint
+from coupled_decoding.evaluation.bench.kept import Kept, kept_tensor
 
 
 def fails() -> dict[str, int]:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from coupled_decoding.pipelines.files import written_whole
+
 
 class Kept:
     """Results by case in a JSON file, which is written whole after each new one. One run at a time may write it.
 
     A case's name says all that its result depends on: what is kept under another name is another result, and stays.
+    Raises ValueError where the file holds something else.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        self.results: dict[str, Any] = _read(path) if path.exists() else {}
 
     def get(self, name: str, make: Callable[[], Any]) -> Any:
         """The result of a case, made where there is none yet."""
@@ -30,21 +33,33 @@ class Kept:
         return self.results[name]
 
 
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is no JSON file of kept results ({error}): move it away") from error
+    if not isinstance(results, dict):
+        raise ValueError(f"{str(path)!r} holds something else than kept results: move it away")
+    return results
+
+
 def kept_tensor(path: Path, make: Callable[[], Tensor]) -> Tensor:
     """The tensor in a file, made and written there where there is none yet."""
     if not path.exists():
         content = make()
-        write_whole(path, lambda partial: torch.save(content, partial))
+        with written(path) as partial:
+            torch.save(content, partial)
     return torch.load(path, weights_only=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    write_whole(path, lambda partial: partial.write_text(text))
+    with written(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` make a file beside its place, then move it there."""
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A file to write in the place of another, in a folder that need not be there; whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name("partial-" + path.name)
-    write(partial)
-    os.replace(partial, path)
+    with written_whole(path) as partial:
+        yield partial

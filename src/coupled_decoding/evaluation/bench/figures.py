@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from benchmarks.kept import write_whole
+from coupled_decoding.evaluation.bench.kept import written
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,9 +18,11 @@ def save_figure(figure: Figure, path: Path) -> None:
     """A PNG of 256 colours: a repository keeps every picture for ever."""
     import matplotlib.pyplot as plt  # the extra plot
 
-    figure.tight_layout()
+    if figure.get_layout_engine() is None:
+        figure.tight_layout()
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=85)
     plt.close(figure)
     small = Image.open(drawn).convert("RGB").quantize(256)
-    write_whole(path, lambda partial: small.save(partial, optimize=True))
+    with written(path) as partial:
+        small.save(partial, format="PNG", optimize=True)

@@ -1,0 +1,242 @@
+"""Plots of a benchmark, as the paper draws them: one function a figure, from figures to a matplotlib figure or None.
+
+None stands where there is nothing to see, such as forwards against windows of one window. Needs the extra ``plot``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from coupled_decoding.decoding.methods import Method
+from coupled_decoding.evaluation.bench.results import Figures, varying
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SETTING = ("guidance", "temperature", "batch")
+"""Options that change what is drawn, or beside what, and not how."""
+CURVES = 8
+"""Most of them in one figure."""
+BINS = {
+    "1": (1, 1), "2": (2, 2), "3": (3, 3), "4": (4, 4), "5 to 8": (5, 8), "9 to 16": (9, 16), "17 to 32": (17, 32),
+    "33 to 64": (33, 64), "65 or more": (65, sys.maxsize),
+}
+"""Bars of the histogram: first and last number of tokens."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What all plots are of."""
+
+    figures: Sequence[Figures]
+    drawn: str
+    """One item in a word."""
+    places: Tensor | None
+    """LongTensor ``[F, H, W]``: generated indices by frame, row and column; None where there is no grid."""
+
+    def label(self, one: Figures, *without: str) -> str:
+        """What tells a case from others, these options and the setting aside."""
+        options = one.case.options
+        said = [str(options["method"])]
+        for name in varying(self.figures):
+            value = options.get(name)
+            if name in ("method", "lossless", *SETTING, *without) or value in (None, False, 0) or not _drafts(one):
+                continue
+            said.append(name if value is True else f"{name.replace('_', ' ')} {value}")
+        return ", ".join(said)
+
+    def plain(self) -> list[Figures]:
+        """Those in the setting of the first case."""
+        first = self.figures[0].case.options
+        return [one for one in self.figures if all(one.case.options[name] == first[name] for name in SETTING)]
+
+    def curves(self) -> list[Figures]:
+        """Of each method that drafts the case with the widest window; few enough to be told apart."""
+        widest: dict[str, Figures] = {}
+        for one in self.plain():
+            label = self.label(one, "window")
+            if _drafts(one) and (label not in widest or _window(one) > _window(widest[label])):
+                widest[label] = one
+        return list(widest.values())[:CURVES]
+
+
+def nfe_against_changed(shown: Shown) -> Figure | None:
+    """Forwards against the share of drafts that a step changed (the paper's figure 2), a point a case."""
+    drafting = [one for one in shown.plain() if _drafts(one)]
+    if len(drafting) < 2:
+        return None
+    figure, axis = _panels(1)
+    for label, ones in _series(shown, drafting, "window"):
+        changed, nfe = [one.counts["changed"] for one in ones], [one.counts["nfe"] for one in ones]
+        axis[0].errorbar(changed, nfe, [one.counts["nfe_error"] for one in ones], marker="o", markersize=4, label=label)
+        for one, x, y in zip(ones, changed, nfe, strict=True):
+            axis[0].annotate(str(_window(one)), (x, y), textcoords="offset points", xytext=(5, 4), fontsize=7)
+    axis[0].set(xlabel="share of drafts that a step changed (beside each point: window)",
+                ylabel=f"forwards a {shown.drawn}", ylim=(0, None))
+    axis[0].legend(fontsize=8)
+    return figure
+
+
+def over_trajectory(shown: Shown) -> Figure | None:
+    """Accepted drafts, and drafts that stood unchanged, by place in the sequence (the paper's figure 3)."""
+    if not shown.curves():
+        return None
+    figure, axes = _panels(2)
+    for one in shown.curves():
+        for axis, values in zip(axes, (one.accepted, one.unchanged), strict=True):
+            axis.plot(*_smoothed(values), linewidth=1, label=shown.label(one))
+    for axis, title in zip(axes, _SHARES, strict=True):
+        axis.set(xlabel="place in the sequence", title=title, ylim=(0, 1))
+    axes[0].legend(fontsize=7)
+    return figure
+
+
+def over_picture(shown: Shown) -> Figure | None:
+    """The same by place in the picture (the paper's figure 4), the mean over the frames of a clip."""
+    curves = shown.curves()
+    if shown.places is None or not curves:
+        return None
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2.1 * len(curves) + 1.2, 5), layout="constrained")
+    axes = figure.subplots(2, len(curves), squeeze=False)
+    for column, one in enumerate(curves):
+        for row, values in enumerate((one.accepted, one.unchanged)):
+            # no draft was drawn again where the figure is None: not a number, left white
+            places = torch.tensor([float("nan") if value is None else value for value in values])[shown.places]
+            picture = axes[row, column].imshow(places.nanmean(0).numpy(), vmin=0, vmax=1)
+            axes[row, column].set(xticks=[], yticks=[])
+        axes[0, column].set_title(shown.label(one).replace(", ", "\n"), fontsize=8)
+    for row, title in enumerate(_SHARES):
+        axes[row, 0].set_ylabel(title, fontsize=8)
+    figure.colorbar(picture, ax=axes)
+    return figure
+
+
+def nfe_against_guidance(shown: Shown) -> Figure | None:
+    """Forwards against guidance scale (the paper's figure 6)."""
+    if len({one.case.guidance for one in shown.figures}) < 2:
+        return None
+    figure, axes = _panels(1)
+    first = shown.figures[0].case
+    alike = [one for one in shown.figures
+             if (one.case.sampling, one.case.batch) == (first.sampling, first.batch) and _drafts(one)]
+    _lines(shown, axes[0], alike, lambda one: one.case.guidance or 0, "nfe", "nfe_error")
+    axes[0].set(xlabel="guidance scale", ylabel=f"forwards a {shown.drawn}", ylim=(0, None),
+                xticks=sorted({one.case.guidance or 0 for one in alike}))
+    axes[0].legend(fontsize=8)
+    return figure
+
+
+def against_window(shown: Shown) -> Figure | None:
+    """Forwards, and seconds where they were measured, against window."""
+    drafting = [one for one in shown.plain() if _drafts(one)]
+    windows = sorted({_window(one) for one in drafting})
+    if len(windows) < 2:
+        return None
+    timed = all(one.seconds for one in drafting)
+    figure, axes = _panels(2 if timed else 1)
+    measures = (("nfe", f"forwards a {shown.drawn}"), ("seconds", f"seconds a {shown.drawn}"))
+    for axis, (measure, words) in zip(axes, measures, strict=False):
+        _lines(shown, axis, drafting, _window, measure, "nfe_error" if measure == "nfe" else None, "window")
+        for one in shown.plain():
+            # transformers' generate takes AR's forwards, and other seconds
+            if one.case.plain or (measure == "seconds" and not _drafts(one)):
+                axis.axhline(one.flat[measure], color="black" if one.case.plain else "grey", linewidth=1,
+                             linestyle=":" if one.case.title.endswith("static cache") else "--", label=one.case.title)
+        axis.set(xlabel="window", ylabel=words, ylim=(0, None))
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(windows, [str(window) for window in windows])
+        axis.legend(fontsize=7)
+    return figure
+
+
+def committed_histogram(shown: Shown) -> Figure | None:
+    """How many tokens a step committed."""
+    if not shown.curves():
+        return None
+    figure, axes = _panels(1)
+    curves = shown.curves()
+    most = max(max(one.committed) for one in curves)
+    bins = {name: ends for name, ends in BINS.items() if ends[0] <= most}
+    width = 0.8 / len(curves)
+    for number, one in enumerate(curves):
+        steps = sum(one.committed.values())
+        shares = [sum(count for tokens, count in one.committed.items() if first <= tokens <= last) / steps
+                  for first, last in bins.values()]
+        axes[0].bar([place + number * width for place in range(len(bins))], shares, width, label=shown.label(one))
+    axes[0].set_xticks([place + 0.4 - width / 2 for place in range(len(bins))], [*bins])
+    axes[0].set(xlabel="tokens committed", ylabel="share of steps")
+    axes[0].legend(fontsize=8)
+    return figure
+
+
+PLOTS: dict[str, tuple[Callable[[Shown], Figure | None], str]] = {
+    "nfe-changed.png": (nfe_against_changed, "Forwards against drafts that a step changed."),
+    "trajectory.png": (over_trajectory, "By place in the sequence."),
+    "places.png": (over_picture, "By place in the picture: above, the share of tokens that were accepted drafts; "
+                                 "below, of drafts that a step left unchanged."),
+    "guidance.png": (nfe_against_guidance, "Forwards against guidance scale."),
+    "window.png": (against_window, "Against window; across, those that draft nothing."),
+    "committed.png": (committed_histogram, "Tokens committed a step."),
+}
+"""File name -> what draws it, and what it shows."""
+
+_SHARES = ("accepted drafts", "drafts left unchanged")
+
+
+def _panels(count: int) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.2 * count, 4))
+    return figure, figure.subplots(1, count, squeeze=False)[0]
+
+
+def _drafts(one: Figures) -> bool:
+    return isinstance(one.case.decoder, Method) and one.case.decoder.window > 1
+
+
+def _window(one: Figures) -> int:
+    return one.case.options["window"]
+
+
+def _series(shown: Shown, figures: Sequence[Figures], *without: str) -> Iterator[tuple[str, list[Figures]]]:
+    """Cases by label, in the order in which labels first appear: a method has one colour in all plots."""
+    series: dict[str, list[Figures]] = {}
+    for one in figures:
+        series.setdefault(shown.label(one, *without), []).append(one)
+    yield from series.items()
+
+
+def _lines(
+    shown: Shown, axis: Any, figures: Sequence[Figures], where: Callable[[Figures], float], measure: str,
+    error: str | None, *without: str,
+) -> None:
+    for label, ones in _series(shown, figures, *without):
+        ones.sort(key=where)
+        if error is None:
+            value = [one.flat[measure] for one in ones]
+            ends = [[one.flat[measure] - one.flat[f"{measure}_low"] for one in ones],
+                    [one.flat[f"{measure}_high"] - one.flat[measure] for one in ones]]
+        else:
+            value, ends = [one.flat[measure] for one in ones], [one.flat[error] for one in ones]
+        axis.errorbar([where(one) for one in ones], value, ends, marker="o", markersize=4, label=label)
+
+
+def _smoothed(values: Sequence[float | None]) -> tuple[list[float], list[float]]:
+    """Means of about 32 parts of a sequence, at their middles; parts without a value are left out."""
+    part = max(1, len(values) // 32)
+    places, means = [], []
+    for first in range(0, len(values), part):
+        there = [value for value in values[first : first + part] if value is not None]
+        if there:
+            places.append(first + (part - 1) / 2)
+            means.append(fmean(there))
+    return places, means
