@@ -110,6 +110,7 @@ class TestGenerate:
         (["--method", "sjd"], {"name": "SJD", "window": 64}),
         (["--coupling", "maximal", "--window", 3], {"name": "SCD-maximal", "window": 3, "coupling": "maximal"}),
         (["--method", "seed-exact", "--first-guess", "repeat"], {"name": "SeedExact", "first_guess": "repeat"}),
+        (["--method", "seed-exact", "--window", "auto"], {"name": "SeedExact", "window": "auto"}),
     ])
     def test_methods(self, scd: Any, arguments: list[object], method: dict[str, object]) -> None:
         document = json.loads(scd("generate", "a cat", "--seed", 1, "--json", *arguments).stdout)
@@ -183,7 +184,10 @@ class TestBadInput:
         (["--dtype", "int8"], "'int8' is not one of 'float64'"),
         (["--device", "abacus"], "abacus"),
         (["--window", 0], "'--window'.*: 0 is given: expected a number of at least 1"),
-        (["--window", "wide"], "--window"),
+        (["--window", "wide"], "'wide' is given: expected a whole number of at least 1, or auto"),
+        (["--window", "auto"], "window is 'auto' for SCD-gumbel"),
+        (["--window", "auto", "--method", "ar"], "--window auto says nothing"),
+        (["--window", "auto", "--method", "seed-exact", "--branches", 4], "branches is 4 with window='auto'"),
         (["--top-k", 0], "'--top-k'.*: 0 is given"),
         (["--top-p", 0], "'--top-p'.*: 0.0 is given: expected a number above 0 and at most 1"),
         (["--top-p", 1.5], "1.5 is given"),

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 WINDOW = 64
 """Tokens a forward where no window is asked for."""
+AUTO: Literal["auto"] = "auto"
+"""The window that tunes itself."""
 CONTEXT_FRAMES = 9
 """Frames that a clip goes on from where no number is asked for."""
 
@@ -70,6 +72,15 @@ def at_least(least: int) -> Callable[[float | None], float | None]:
     return check
 
 
+def _window(value: str | None) -> str | None:
+    """A check that a window, if given, is a number that is not below one, or ``auto``."""
+    if value is not None and value != AUTO:
+        if not value.lstrip("-").isdecimal():
+            raise typer.BadParameter(f"{value!r} is given: expected a whole number of at least 1, or {AUTO}")
+        at_least(1)(int(value))
+    return value
+
+
 def _share(value: float | None) -> float | None:
     """A check that a number, if given, is above 0 and at most 1."""
     if value is not None and not 0 < value <= 1:
@@ -80,8 +91,9 @@ def _share(value: float | None) -> float | None:
 Prompts = Annotated[list[str], typer.Argument(metavar="PROMPT", help="What to draw, each prompt in quotes.",
                                               show_default=False)]
 Model = Annotated[str, typer.Option(help="A shipped model's name, a local folder, or a hub id.")]
-Window = Annotated[int | None, typer.Option(
-    callback=at_least(1), show_default=str(WINDOW), help="Tokens that one forward reads, at least 1.")]
+Window = Annotated[str | None, typer.Option(
+    metavar=f"N|{AUTO}", callback=_window, show_default=str(WINDOW),
+    help="Tokens that one forward reads, at least 1; auto finds what is fastest here, for seed-exact.")]
 FirstGuess = Annotated[FirstGuessName | None, typer.Option(
     show_default="uniform", help="What a position starts from when it enters the window.")]
 Predict = Annotated[bool, typer.Option(
@@ -150,39 +162,48 @@ def seed_of(seed: int | None) -> int:
 class Drafting:
     """How drafts are to be made, as far as the options say."""
 
-    window: int | None
+    window: str | None
     first_guess: FirstGuessName | None
     predict: bool
     branches: int
 
+    @property
+    def size(self) -> int | Literal["auto"] | None:
+        """The window, if one is asked for."""
+        return self.window if self.window in (None, AUTO) else int(self.window)
+
     def limited(self, *, predict: bool, branches: bool) -> Drafting:
-        """Without what a method does not know."""
-        return dataclasses.replace(self, predict=self.predict and predict, branches=self.branches if branches else 0)
+        """Without what a method does not know; no method that rejection samples knows ``auto``."""
+        return dataclasses.replace(
+            self, window=None if self.window == AUTO else self.window, predict=self.predict and predict,
+            branches=self.branches if branches else 0,
+        )
 
 
 def method_of(name: MethodName, coupling: CouplingName | None, drafting: Drafting) -> cd.Method:
     """The method that the options mean; an option that would change nothing is refused."""
     import coupled_decoding as cd
 
-    window, first_guess = drafting.window, drafting.first_guess
+    first_guess = drafting.first_guess
     if coupling is not None and name is not MethodName.scd:
         raise BadInput(f"--coupling {coupling.value} says nothing about --method {name.value}: it belongs to scd")
     for option, given in (("predict", drafting.predict), ("branches", drafting.branches)):
         if given and name in (MethodName.ar, MethodName.sjd):
             raise BadInput(f"--{option} says nothing about --method {name.value}: it belongs to scd and seed-exact")
     if name is MethodName.ar:
-        if (window or 1) != 1:
-            raise BadInput(f"--window {window} says nothing about --method ar, which reads one token a forward")
+        if drafting.size not in (None, 1):
+            raise BadInput(f"--window {drafting.window} says nothing about --method ar, which reads one token a "
+                           "forward")
         if first_guess is not None:
             raise BadInput(f"--first-guess {first_guess.value} says nothing about --method ar, which guesses nothing")
         return cd.AR()
-    size, guess = window or WINDOW, (first_guess or FirstGuessName.uniform).value
-    if name is MethodName.sjd:
-        return cd.SJD(window=size, first_guess=guess)
+    size, guess = drafting.size or WINDOW, (first_guess or FirstGuessName.uniform).value
     ours: dict[str, Any] = {"predict": drafting.predict, "branches": drafting.branches}
-    if name is MethodName.seed_exact:
-        return cd.SeedExact(window=size, first_guess=guess, **ours)
     with refusing(ValueError):
+        if name is MethodName.sjd:
+            return cd.SJD(window=size, first_guess=guess)
+        if name is MethodName.seed_exact:
+            return cd.SeedExact(window=size, first_guess=guess, **ours)
         return cd.SCD(window=size, first_guess=guess, coupling=(coupling or CouplingName.gumbel).value, **ours)
 
 
@@ -191,7 +212,7 @@ def every_method(drafting: Drafting) -> list[cd.Method]:
     asked = [
         (MethodName.sjd, None, drafting.limited(predict=False, branches=False)),
         (MethodName.scd, CouplingName.maximal, drafting.limited(predict=True, branches=False)),
-        (MethodName.scd, CouplingName.gumbel, drafting),
+        (MethodName.scd, CouplingName.gumbel, drafting.limited(predict=True, branches=True)),
         (MethodName.seed_exact, None, drafting),
     ]
     plain = method_of(MethodName.ar, None, Drafting(None, None, predict=False, branches=0))

@@ -69,7 +69,7 @@ def summary(measured: dict[str, Any], drawn: str = "picture") -> str:
 
 def column_note(measured: dict[str, Any]) -> str:
     """What stands under a method's name on a comparison."""
-    fewer = f", {measured['speedup_in_forwards']:.2f}x fewer" if measured["method"]["window"] > 1 else ""
+    fewer = f", {measured['speedup_in_forwards']:.2f}x fewer" if measured["method"]["window"] != 1 else ""
     return f"NFE {measured['nfe_mean']:.1f}{fewer}"
 
 

@@ -79,6 +79,8 @@ def _read(text: str, option: str, value: str | None, default: Any) -> Any:
         return True
     if not value:
         raise ValueError(f"{text!r} gives {option} no value: write {option}={default}")
+    if (option, value) == ("window", "auto"):
+        return value
     try:
         return type(default)(value)
     except ValueError as error:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from coupled_decoding.decoding.methods import Method
 from coupled_decoding.evaluation.bench.results import Figures, varying
 
 if TYPE_CHECKING:
@@ -200,7 +199,8 @@ def _panels(count: int) -> tuple[Figure, Any]:
 
 
 def _drafts(one: Figures) -> bool:
-    return isinstance(one.case.decoder, Method) and one.case.decoder.window > 1
+    """Whether a case drafts in windows of one size."""
+    return one.case.options.get("window") not in (None, 1, "auto")
 
 
 def _window(one: Figures) -> int:
