@@ -18,9 +18,9 @@ from pathlib import Path
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.initialization import no_init_weights
 
 import coupled_decoding as cd
-from coupled_decoding.decoding.session import Session
 from coupled_decoding.evaluation.bench.figures import save_figure
 from coupled_decoding.evaluation.bench.kept import write_text
 from coupled_decoding.evaluation.bench.machine import in_words
@@ -34,6 +34,7 @@ from coupled_decoding.evaluation.roofline import (
     least_seconds,
     speedup_left,
 )
+from coupled_decoding.models.backbone import Backbone
 from coupled_decoding.models.causal_lm import CausalLM
 from coupled_decoding.models.files import require_extra
 from coupled_decoding.models.session import TransformersSession
@@ -81,9 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     here = Device("this machine", bandwidth(args.repeat), peak(args.repeat))
     tokens = [count for count in TOKENS if count <= args.most]
     past = SIZES[SHIPPED]
-    models = [(SHIPPED, cd.from_pretrained("emoji").model.backbone), random_llama(args.layers)]
-    measured = {size: seconds(TransformersSession(backbone, [[0]], past + max(tokens)), past, tokens, args.repeat)
-                for size, backbone in models}
+    random = llama_of(args.layers)
+    models = {SHIPPED: cd.from_pretrained("emoji").model.backbone, random: random_llama(random)}
+    measured = {size: seconds(backbone, past, tokens, args.repeat) for size, backbone in models.items()}
     write_text(FIGURES / "roofline.md", "\n".join([*bounds(), *speedups(), *check(here, measured)]) + "\n")
     plot(IMAGES / "roofline.png")
     print((FIGURES / "roofline.md").read_text())
@@ -169,18 +170,27 @@ def peak(repeat: int, width: int = 1024) -> float:
     return 2 * width**3 / fastest(lambda: torch.mm(one, one, out=out), repeat)
 
 
-def random_llama(layers: int) -> tuple[Size, CausalLM]:
-    """A model without training, and its size."""
-    size = Size(f"random Llama, {12.8 * layers:.0f} million", layers, 1024, 2816, 16, 16, 64, codes=512)
+def llama_of(layers: int) -> Size:
+    return Size(f"random Llama, {12.8 * layers:.0f} million", layers, 1024, 2816, 16, 16, 64, codes=512)
+
+
+def random_llama(size: Size) -> CausalLM:
+    """A model without training."""
     config = LlamaConfig(
-        vocab_size=size.codes, hidden_size=size.hidden, intermediate_size=size.inner, num_hidden_layers=layers,
-        num_attention_heads=size.heads, num_key_value_heads=size.key_heads,
+        vocab_size=size.codes, hidden_size=size.hidden, intermediate_size=size.inner, num_hidden_layers=size.layers,
+        num_attention_heads=size.heads, num_key_value_heads=size.key_heads, head_dim=size.head_dim,
     )
-    return size, CausalLM(LlamaForCausalLM(config).eval())
+    with no_init_weights():  # transformers' own takes minutes for a billion
+        model = LlamaForCausalLM(config).eval()
+    for weight in model.parameters():  # pages that were never written to are read at no cost
+        torch.nn.init.uniform_(weight, -0.02, 0.02)
+    return CausalLM(model)
 
 
-def seconds(session: Session, past: int, tokens: Sequence[int], repeat: int) -> dict[int, float]:
-    """Median seconds of a forward of each number of tokens behind ``past``."""
+def seconds(backbone: Backbone, past: int, tokens: Sequence[int], repeat: int) -> dict[int, float]:
+    """Median seconds of a forward of each number of tokens of one row behind ``past``."""
+    session = TransformersSession(backbone, [[0]], past + max(tokens))
+
     def forward(count: int) -> None:
         session.forward(torch.zeros(1, count, dtype=torch.long), torch.arange(past, past + count).unsqueeze(0))
 

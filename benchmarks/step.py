@@ -1,58 +1,99 @@
 """What a step costs outside the model: target distribution, verification, coupling, noise, slide.
 
-    python -m benchmarks.step [--window 64] [--codes 16384] [--rows 1] [--threads 2]
+    python -m benchmarks.step                   # writes docs/figures/step.md
 
-Decodes against a session whose logits are the sum of two table rows, one of the position and one of the token before,
-so the seconds are those of the method and drafts are accepted and rejected as they change.
+Against a session whose logits are the sum of two table rows, one of the position and one of the token before: seconds
+are those of the method, and drafts are accepted and rejected as they change. Beside them a forward of as many tokens of
+a random Llama of a billion parameters, and the shipped picture model decoding, whose steps are timed inside and
+outside. float32, one row. Nothing else may run meanwhile.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 import coupled_decoding as cd
+from benchmarks.roofline import random_llama, seconds
+from coupled_decoding.evaluation.bench.kept import write_text
+from coupled_decoding.evaluation.bench.machine import in_words
 from coupled_decoding.evaluation.bench.methods import compared
+from coupled_decoding.evaluation.roofline import Size
+
+FIGURES = Path("docs/figures")
+CODES, LENGTH = 16384, 256
+BILLION = Size("1B (Llama 3.2's shape)", 16, 2048, 8192, 32, 8, 64, codes=CODES)
 
 
 class ReadySession:
-    """Logits by position and previous token; costs no more than a sum."""
+    """Logits by position and previous token; costs no more than a sum. It keeps no past, so branches are free too."""
 
-    def __init__(self, rows: int, codes: int, length: int, window: int) -> None:
+    def __init__(self, codes: int, length: int, window: int) -> None:
         self.vocab_size = codes
-        self.last_token = torch.zeros(rows, dtype=torch.long)
-        self.last_position = torch.zeros(rows, dtype=torch.long)
+        self.last_token = torch.zeros(1, dtype=torch.long)
+        self.last_position = torch.zeros(1, dtype=torch.long)
         generator = torch.Generator().manual_seed(0)
         self.by_position = 2 * torch.randn(length + window, codes, generator=generator)
         self.by_token = 1.5 * torch.randn(256, codes, generator=generator)
 
-    def forward(self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None) -> Tensor:
+    def forward(
+        self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None, parents: Tensor | None = None
+    ) -> Tensor:
         return self.by_position[positions] + self.by_token[tokens % 256]
+
+    def keep(self, which: Tensor, columns: Tensor) -> None:
+        """Nothing is remembered."""
+
+
+def measured(window: int) -> list[cd.Method]:
+    half = window // 2
+    return [*compared(window), cd.SeedExact(window, predict=True), cd.SeedExact(half, predict=True, branches=half)]
+
+
+def named(method: cd.Method) -> str:
+    return method.name + ", predicted" * method.predict + f", {method.branches} branch tokens" * (method.branches > 0)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--window", type=int, default=64)
-    parser.add_argument("--codes", type=int, default=16384)
-    parser.add_argument("--rows", type=int, default=1)
-    parser.add_argument("--length", type=int, default=256)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=5)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    session = ReadySession(args.rows, args.codes, args.length, args.window)
-    print(f"window {args.window}, {args.codes} codes, {args.rows} row(s), {args.threads} thread(s), "
-          f"torch {torch.__version__}")
-    print("| method | tokens a step | ms a step outside the model (median of runs) |\n| --- | --- | --- |")
-    for method in compared(args.window):
-        cd.decode(session, args.length, method=method, seed=0)
-        runs = [cd.decode(session, args.length, method=method, seed=0).trace for _ in range(args.repeat)]
-        cost = statistics.median(1000 * trace.seconds_outside / trace.steps for trace in runs)
-        print(f"| {method.name} | {args.length / runs[0].steps:.2f} | {cost:.2f} |")
+    forward = seconds(random_llama(BILLION), LENGTH, [args.window], args.repeat)[args.window]
+    session, pipe = ReadySession(CODES, LENGTH, args.window), cd.from_pretrained("emoji")
+    lines = [
+        f"Tokens a forward: {args.window}. One row, float32, medians of {args.repeat} runs. {in_words()}.", "",
+        f"{CODES} codes, beside a forward of a {BILLION.name} that takes {1000 * forward:.0f} ms:", "",
+        *table(args.window, args.repeat, lambda method: cd.decode(session, LENGTH, method=method, seed=0).trace,
+               lambda _: forward),
+        "", f"The shipped picture model, {pipe.layout.codes.numel()} codes, beside its own forwards:", "",
+        *table(args.window, args.repeat, lambda method: pipe("a red heart", method=method, seed=0).trace,
+               lambda trace: trace.seconds_model / trace.steps),
+    ]
+    write_text(FIGURES / "step.md", "\n".join(lines) + "\n")
+    print((FIGURES / "step.md").read_text())
+
+
+def table(
+    window: int, repeat: int, decode: Callable[[cd.Method], cd.Trace], forward: Callable[[cd.Trace], float]
+) -> Iterator[str]:
+    """A line a method; ``forward`` says how many seconds a forward took."""
+    yield "| method | tokens a step | ms a step outside the model | share of a forward |"
+    yield "| --- " * 4 + "|"
+    for method in measured(window):
+        decode(method)
+        runs = [decode(method) for _ in range(repeat)]
+        cost = statistics.median(trace.seconds_outside / trace.steps for trace in runs)
+        share = statistics.median(trace.seconds_outside / trace.steps / forward(trace) for trace in runs)
+        tokens = int(runs[0].committed.sum()) / runs[0].steps
+        yield f"| {named(method)} | {tokens:.2f} | {1000 * cost:.2f} | {share:.1%} |"
 
 
 if __name__ == "__main__":
+    torch.set_grad_enabled(False)
     main()
