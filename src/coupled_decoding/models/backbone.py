@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from coupled_decoding.decoding.layout import as_slice
 from coupled_decoding.models.cache import PositionCache
 
-_COSTS: WeakKeyDictionary[nn.Module, dict[int, list[float]]] = WeakKeyDictionary()
-"""By model, of which some families make a backbone for each batch."""
+_COSTS: WeakKeyDictionary[nn.Module, dict[bool, dict[int, list[float]]]] = WeakKeyDictionary()
+"""By model, of which some families make a backbone for each batch, and by guidance, which makes two rows of one."""
 
 
 class Backbone:
@@ -36,10 +36,9 @@ class Backbone:
         self.dtype: torch.dtype = decoder.dtype
         self.max_positions: int | None = getattr(self.config, "max_position_embeddings", None)
 
-    @property
-    def costs(self) -> dict[int, list[float]]:
+    def costs(self, guided: bool) -> dict[int, list[float]]:
         """What forwards of this model took; see :class:`coupled_decoding.Session`."""
-        return _COSTS.setdefault(self.decoder, {})
+        return _COSTS.setdefault(self.decoder, {}).setdefault(guided, {})
 
     def new_cache(self, rows: int, capacity: int) -> PositionCache:
         return PositionCache(self.config.num_hidden_layers, rows, capacity, self.device)

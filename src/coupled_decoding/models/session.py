@@ -41,7 +41,7 @@ class TransformersSession:
         self.backbone, self.guidance_scale = backbone, guidance_scale
         self.output_codes = backbone.output_codes
         self.vocab_size = backbone.vocab_size
-        self.costs = backbone.costs
+        self.costs = backbone.costs(guided=negative_prompts is not None)
         sequences = [tuple(int(t) for t in prompt) for prompt in [*prompts, *(negative_prompts or [])]]
         self.prompts, self.negative_prompts = sequences[: len(prompts)], sequences[len(prompts) :]
         self._check(sequences, length)
