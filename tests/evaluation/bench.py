@@ -35,7 +35,7 @@ class ScriptedWork(Work):
     def warm_up(self, case: Case) -> None:
         self.calls.append((f"warm {case.title}", 0))
 
-    def ready(self, case: Case, items: Sequence[int]) -> Draw:
+    def _ready(self, case: Case, items: Sequence[int]) -> Draw:
         assert isinstance(case.decoder, cd.Method)
         committed = COMMITTED[case.decoder.window]
         everyone = [*range(len(items))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,28 @@ def test_a_peer_is_drawn_and_warmed_up(pipe: PicturePipeline) -> None:
     for decoder in (Generate("dynamic"), cd.SCD(4)):
         work.warm_up(Case(decoder, cd.Sampling(), 1.0))
     assert work.ready(Case(Generate("dynamic"), cd.Sampling(), 1.0), [0])() is None
+
+
+def test_only_compiled_cases_run_what_was_compiled(tiny_emoji: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside them AR and generate run as they are, though they share the model; tokens are the same."""
+    calls = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> Callable[..., object]:
+        return lambda *inputs: (calls.append(1), graph(*inputs))[1]
+
+    compile_with = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compile_with(module, backend=backend))
+    work = PictureWork(cd.from_pretrained(tiny_emoji, dtype="float64"), PROMPTS[:1])
+    cases = [Case(decoder, cd.Sampling(), 1.0, compiled=compiled)
+             for decoder, compiled in [(cd.SCD(4), True), (cd.SCD(4), False), (Generate("dynamic"), False)]]
+    traces, counts = [], []
+    for case in cases:
+        traces.append(work.ready(case, [0])())
+        counts.append(len(calls))
+    assert 0 < counts[0] == counts[1] == counts[2]
+    assert traces[0] is not None
+    assert traces[1] is not None
+    assert torch.equal(traces[0].committed, traces[1].committed)
 
 
 def test_clips_go_on_from_their_context(tiny_doom: Path) -> None:

@@ -81,7 +81,9 @@ def bench(
         callback=options.at_least(0), help="Of the first picture or clip; the next ones count up from it.")] = 0,
     dtype: options.Dtype = None,
     device: options.Device = None,
-    compiled: options.Compile = False,
+    compiled: Annotated[list[bool] | None, typer.Option(
+        "--compile/--no-compile", show_default="no-compile",
+        help="Let torch.compile make forwards faster; transformers' generate stays as it is.")] = None,
     allow_torchscript: options.AllowTorchscript = False,
 ) -> None:
     """Measure methods side by side.
@@ -112,15 +114,16 @@ def bench(
     files = [output / name for name in (RUNS, RESULTS, TABLE, REPORT)]
     check_not_folders(files)
     with prepared_folder(output):
-        pipe = load_any(model, dtype, device, compiled, allow_torchscript)
+        pipe = load_any(model, dtype, device, allow_torchscript)
         work = _work(pipe, texts, context, context_frames, num_frames, guidance, generate, seed)
         grid = dataclasses.replace(
             _grid(pipe, asked, guidance, temperature, generate),
             windows=window or WINDOWS, first_guesses=[guess.value for guess in first_guess or GUESSES],
             predicts=predict or [False], branches=branches or [0], batches=batch or [1],
+            compiled=compiled or [False],
         )
         _check_guesses(work, grid)
-        how = {"dtype": str(pipe.model.dtype).removeprefix("torch."), "device": device or "cpu", "compiled": compiled}
+        how = {"dtype": str(pipe.model.dtype).removeprefix("torch."), "device": device or "cpu"}
         figures = _measure(model, how, work, grid, repeat, output / RUNS)
         said = {"model": pipe.name, **how, "seed": seed, "repetitions": repeat}
         written = _write(output, said, work, figures)

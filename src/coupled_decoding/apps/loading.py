@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from coupled_decoding.pipelines.video import VideoPipeline
 
 
-def load_pictures(model: str, dtype: DtypeName | None, device: str | None, compiled: bool = False) -> PicturePipeline:
+def load_pictures(model: str, dtype: DtypeName | None, device: str | None, compiled: bool) -> PicturePipeline:
     """A model that draws pictures of prompts."""
     from coupled_decoding.models.video_family import VideoModel
 
@@ -44,7 +44,7 @@ def load_video(
 
 
 def load_any(
-    model: str, dtype: DtypeName | None, device: str | None, compiled: bool, allow_torchscript: bool
+    model: str, dtype: DtypeName | None, device: str | None, allow_torchscript: bool
 ) -> PicturePipeline | VideoPipeline:
     """A model of either kind, also one whose tokens are no pictures by themselves."""
     from coupled_decoding.models.video_family import VideoModel
@@ -52,8 +52,8 @@ def load_any(
     with refusing(ValueError, OSError):
         family = _family(model)
     if issubclass(family, VideoModel):
-        return load_video(model, dtype, device, compiled, allow_torchscript)
-    return _load(model, dtype, device, compile=compiled)
+        return load_video(model, dtype, device, False, allow_torchscript)
+    return _load(model, dtype, device)
 
 
 def _family(model: str) -> Any:

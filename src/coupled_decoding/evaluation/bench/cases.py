@@ -24,13 +24,17 @@ class Case:
     """Scale of classifier-free guidance; None for models that have none."""
     batch: int = 1
     """Pictures or clips that are drawn together."""
+    compiled: bool = False
+    """Whether torch.compile makes the forwards."""
 
     @property
     def described(self) -> dict[str, Any]:
         """All that tells this case from others, as JSON has it."""
         own = options(self.decoder) if isinstance(self.decoder, Method) else {}
+        # an option that came later is left out where it is not used, so that results from before keep their names
+        compiled = {"compiled": True} if self.compiled else {}
         return {"method": self.decoder.name, **own, "guidance": self.guidance, **asdict(self.sampling),
-                "batch": self.batch}
+                "batch": self.batch, **compiled}
 
     @property
     def name(self) -> str:
@@ -42,7 +46,7 @@ class Case:
         own = asdict(self.decoder) if isinstance(self.decoder, Method) else {}
         own.pop("coupling", None)
         return {"method": self.decoder.name, "lossless": self.decoder.lossless, **own, "guidance": self.guidance,
-                **asdict(self.sampling), "batch": self.batch}
+                **asdict(self.sampling), "batch": self.batch, "compiled": self.compiled}
 
     @property
     def plain(self) -> bool:
@@ -52,9 +56,11 @@ class Case:
     @property
     def title(self) -> str:
         """For readers who know the guidance, the sampling and the batch."""
+        compiled = ", compiled" * self.compiled
         if isinstance(self.decoder, Generate) or self.decoder.window == 1:
-            return self.decoder.name
-        return f"{self.decoder.name}, window {self.decoder.window}"
+            return self.decoder.name + compiled
+        ours = ", predicted" * self.decoder.predict + f" + {self.decoder.branches}" * (self.decoder.branches > 0)
+        return f"{self.decoder.name}, window {self.decoder.window}{ours}{compiled}"
 
     def pairs_with(self, other: Case) -> bool:
         """Whether the two draw the same thing together, so that their seconds may be compared."""
@@ -73,6 +79,7 @@ class Grid:
     branches: Sequence[int] = (0,)
     guidances: Sequence[float | None] = (None,)
     batches: Sequence[int] = (1,)
+    compiled: Sequence[bool] = (False,)
     generates: Sequence[Generate] = ()
 
     def cases(self) -> list[Case]:
@@ -86,7 +93,8 @@ class Grid:
     def _crossed(self) -> Iterator[Case]:
         names = ("window", "first_guess", "predict", "branches")
         for batch, guidance, sampling in product(self.batches, self.guidances, self.samplings):
-            decoders: list[Method | Generate] = [*self.generates]
+            yield from (Case(generate, sampling, guidance, batch) for generate in self.generates)
             for values in product(self.windows, self.first_guesses, self.predicts, self.branches):
-                decoders += [method.make(dict(zip(names, values, strict=True))) for method in self.methods]
-            yield from (Case(decoder, sampling, guidance, batch) for decoder in decoders)
+                methods = [method.make(dict(zip(names, values, strict=True))) for method in self.methods]
+                yield from (Case(method, sampling, guidance, batch, compiled)
+                            for compiled in self.compiled for method in methods)

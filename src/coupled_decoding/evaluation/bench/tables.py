@@ -11,7 +11,7 @@ from coupled_decoding.evaluation.bench.seconds import Median
 OPTIONS = {
     "method": "method", "lossless": "lossless", "window": "window", "first_guess": "first guess", "predict": "predict",
     "branches": "branches", "guidance": "guidance", "temperature": "temperature", "top_k": "top-k", "top_p": "top-p",
-    "batch": "batch",
+    "batch": "batch", "compiled": "compiled",
 }
 """Of every case, in words; further ones of a method stand under their own names."""
 

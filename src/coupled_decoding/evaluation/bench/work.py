@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -38,6 +39,8 @@ class Work(ABC):
     """Tokens of one item that are drawn: the forwards that AR takes."""
     layout: Layout
     """Of these tokens."""
+    pipe: PicturePipeline | VideoPipeline
+    _compiled = False
 
     @abstractmethod
     def __len__(self) -> int:
@@ -47,17 +50,26 @@ class Work(ABC):
     def named(self, items: Sequence[int]) -> list[Any]:
         """What results of these items depend on besides the model, the case and its versions; for JSON."""
 
-    @abstractmethod
     def ready(self, case: Case, items: Sequence[int]) -> Draw:
         """Items to be drawn together in a case, with all done that is not to be timed.
 
         What is timed ends in pixels. ValueError where the model cannot do what the case asks for.
         """
+        if case.compiled and not self._compiled:
+            self.pipe.model.transformer.compile()
+            self._compiled = True
+        if case.compiled == self._compiled:
+            return self._ready(case, items)
+        return partial(_eager, _eager(partial(self._ready, case, items)))
+
+    @abstractmethod
+    def _ready(self, case: Case, items: Sequence[int]) -> Draw:
+        """The same, whether or not forwards are compiled."""
 
     def warm_up(self, case: Case) -> None:
         """Let a case do what happens only once."""
         few = self.ready(case, range(min(case.batch, len(self))))
-        if isinstance(case.decoder, Generate):
+        if isinstance(case.decoder, Generate) or case.compiled:  # what is compiled shows at the end, as windows shrink
             few()
         else:
             few(on_step=lambda step: step.number < FEW_STEPS)
@@ -67,6 +79,7 @@ class PictureWork(Work):
     """Pictures of prompts: what is timed begins with the prompt."""
 
     drawn = "picture"
+    pipe: PicturePipeline
 
     def __init__(self, pipe: PicturePipeline, prompts: Sequence[str], seed: int = 0) -> None:
         self.pipe, self.prompts, self.seed = pipe, prompts, seed
@@ -79,7 +92,7 @@ class PictureWork(Work):
     def named(self, items: Sequence[int]) -> list[Any]:
         return [[self.prompts[i], self.seed + i] for i in items]
 
-    def ready(self, case: Case, items: Sequence[int]) -> Draw:
+    def _ready(self, case: Case, items: Sequence[int]) -> Draw:
         prompts, seeds = [self.prompts[i] for i in items], [self.seed + i for i in items]
         if isinstance(case.decoder, Generate):
             return self._generation(case, case.decoder, prompts, seeds[0])
@@ -109,6 +122,7 @@ class ClipWork(Work):
     """Clips that go on from first frames: what is timed begins with these, and encodes them."""
 
     drawn = "clip"
+    pipe: VideoPipeline
 
     def __init__(
         self, pipe: VideoPipeline, contexts: Sequence[Sequence[Image.Image]], num_frames: int, seed: int = 0
@@ -124,12 +138,18 @@ class ClipWork(Work):
     def named(self, items: Sequence[int]) -> list[Any]:
         return [[fingerprint.of_frames(self.contexts[i]), self.num_frames, self.seed + i] for i in items]
 
-    def ready(self, case: Case, items: Sequence[int]) -> Draw:
+    def _ready(self, case: Case, items: Sequence[int]) -> Draw:
         if isinstance(case.decoder, Generate) or case.guidance is not None:
             raise ValueError("clips are drawn without transformers' generate, and without guidance")
         draw = partial(self.pipe, [self.contexts[i] for i in items], num_frames=self.num_frames, method=case.decoder,
                        sampling=case.sampling, seed=[self.seed + i for i in items])
         return lambda on_step=None: draw(on_step=on_step).trace
+
+
+def _eager(run: Callable[..., Any], **listening: Any) -> Any:
+    """Run as if nothing had been compiled."""
+    with torch.compiler.set_stance("force_eager"):
+        return run(**listening)
 
 
 def batches(work: Work, case: Case) -> list[range]:
