@@ -207,6 +207,8 @@ def test_seed_exact_gives_the_tokens_of_ar_and_takes_fewer_forwards() -> None:
     assert torch.equal(ar.sequences, exact.sequences)
     assert exact.trace.nfe.sum() < ar.trace.nfe.sum()
     assert exact.seeds == (5, 6, 7)
+    tuned = model.generate(**asked, custom_generate=cd.generate_with(cd.SeedExact("auto", predict=True), seed=5))
+    assert torch.equal(ar.sequences, tuned.sequences)
 
 
 def test_transformers_set_seed_makes_a_run_repeatable() -> None:
@@ -301,6 +303,8 @@ def test_what_cannot_be_served_is_refused_with_its_name(options: dict[str, Any],
 
 def test_other_refusals() -> None:
     model = llama()
+    with pytest.raises(ValueError, match="SCD-gumbel reads branches, which logits processors are not asked about"):
+        cd.generate_with(cd.SCD(branches=8))
     with pytest.raises(ValueError, match="already holds tokens"):
         model.generate(**ALONE, max_new_tokens=5, past_key_values=filled_cache(model),
                        custom_generate=cd.generate_with())

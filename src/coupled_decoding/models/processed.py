@@ -81,14 +81,12 @@ class ProcessedSession(TransformersSession):
         self.raw = conditional
         return super().guide(conditional.log_softmax(-1), unconditional.log_softmax(-1), scale)
 
+    # branches have pasts of their own, which processors are not asked about, and so have prompts of other sessions
+    keep = adopt = None  # type: ignore[assignment]
+
     @torch.no_grad()
-    def forward(
-        self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None, parents: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Processed scores ``[R, T, V]``; see :meth:`coupled_decoding.Session.forward`."""
-        if parents is not None:
-            raise ValueError("branches have pasts of their own, which logits processors are not asked about: give a "
-                             "method with branches=0")
         logits = super().forward(tokens, positions, rows)
         if self._offset is None:
             self.raw = logits

@@ -69,9 +69,13 @@ def generate_with(
 
     Raises:
         ValueError: at ``generate``, for what cannot be served: beams, encoder-decoders, inputs other than token ids,
-            a filled cache, attentions or hidden states as output, processors that keep a state.
+            a filled cache, attentions or hidden states as output, processors that keep a state. At once for a method
+            with branches: these have pasts of their own, which processors are not asked about.
     """
     method = method or SCD()
+    if method.branching_function is not None:
+        raise ValueError(f"{method.name} reads branches, which logits processors are not asked about: give a method "
+                         "without")
 
     def run(
         model: Any,
