@@ -92,5 +92,5 @@ class TestGrid:
             "method": "SCD-gumbel", "window": 4, "first_guess": "uniform", "coupling": "gumbel", "branches": 2,
             "guidance": 3.0, "temperature": 1.0, "top_k": 9, "top_p": None, "batch": 2,
         }
-        assert case.title == "SCD-gumbel, window 4"
+        assert case.title == "SCD-gumbel, window 4 + 2"
         assert Case(Generate("static"), cd.Sampling()).title == "generate, static cache"
