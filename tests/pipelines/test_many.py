@@ -58,6 +58,12 @@ def test_pictures_come_as_they_are_done(tiny_emoji: Path) -> None:
     assert order != sorted(order)
 
 
+def test_one_description_is_one_picture(tiny_emoji: Path) -> None:
+    """As in a call: it is not taken for a list of letters."""
+    (number, out), = cd.from_pretrained(tiny_emoji).generate_many("a heart", seed=0)
+    assert (number, out.prompts) == (0, ["a heart"])
+
+
 def test_seconds_are_those_of_shared_forwards(tiny_emoji: Path) -> None:
     pipe = cd.from_pretrained(tiny_emoji)
     traces = [out.trace for _, out in pipe.generate_many(PROMPTS, batch=2, seed=0)]

@@ -98,7 +98,7 @@ class PicturePipeline:
 
     def generate_many(
         self,
-        prompts: Sequence[str],
+        prompts: str | Sequence[str],
         *,
         batch: int = 8,
         method: Method | None = None,
@@ -127,7 +127,7 @@ class PicturePipeline:
             ValueError: an argument that does not fit, before anything is drawn; but a prompt that the model cannot read
                 is found when its turn comes.
         """
-        asked = self._asked(list(prompts), method, sampling, guidance_scale, images_per_prompt, size)
+        asked = self._asked(prompts, method, sampling, guidance_scale, images_per_prompt, size)
         if batch < 1:
             raise ValueError(f"batch is {batch}: give at least 1")
         return self._stream(asked, seeds_of(seed, len(asked.rows)), batch)
