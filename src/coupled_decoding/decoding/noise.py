@@ -22,8 +22,11 @@ A row uses a purpose at an index at most once a forward, so counting the row's f
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 NOISE_VERSION = "philox4x32-1"
@@ -52,21 +55,31 @@ class Purpose(IntEnum):
     """The draw of the candidate of a given number, without replacement from its position's label."""
 
 
-def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-    """Philox4x32-10. Each word is a LongTensor holding an unsigned 32-bit value; all broadcast together."""
+Words = TypeVar("Words", Tensor, NDArray[Any])
+
+
+def philox(counter: tuple[Words, Words, Words, Words], key: tuple[Words, Words]) -> tuple[Words, Words, Words, Words]:
+    """Philox4x32-10. Each word is a LongTensor or an array holding an unsigned 32-bit value; all broadcast together."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(10):
         # int64 products wrap modulo 2^64, so the high word survives an arithmetic shift and a mask
         p0, p1 = c0 * _MULTIPLIER[0], c2 * _MULTIPLIER[1]
-        c0, c2 = (p1 >> 32).bitwise_and_(_LOW) ^ (c1 ^ k0), (p0 >> 32).bitwise_and_(_LOW) ^ (c3 ^ k1)
-        c1, c3 = p1.bitwise_and_(_LOW), p0.bitwise_and_(_LOW)
+        c0, c2 = ((p1 >> 32) & _LOW) ^ (c1 ^ k0), ((p0 >> 32) & _LOW) ^ (c3 ^ k1)
+        c1, c3 = p1 & _LOW, p0 & _LOW
         k0, k1 = (k0 + _WEYL[0]) & _LOW, (k1 + _WEYL[1]) & _LOW
     return c0, c1, c2, c3
 
 
-def _key(seeds: Tensor) -> tuple[Tensor, Tensor]:
-    return seeds & _LOW, (seeds >> 32) & _LOW
+def _words(counter: tuple[Tensor, Tensor, Tensor, Tensor], seeds: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The four output words of these counters for 64-bit seeds, LongTensors of their common shape."""
+    key = seeds & _LOW, (seeds >> 32) & _LOW
+    if seeds.device.type != "cpu":
+        return philox(counter, key)
+    # few numbers are made at a time, and NumPy takes a third of PyTorch's time for an operation on few
+    c0, c1, c2, c3, k0, k1 = (word.numpy().view(np.uint64) for word in (*counter, *key))
+    w0, w1, w2, w3 = (np.asarray(word).view(np.int64) for word in philox((c0, c1, c2, c3), (k0, k1)))
+    return torch.from_numpy(w0), torch.from_numpy(w1), torch.from_numpy(w2), torch.from_numpy(w3)
 
 
 def uniforms(seeds: Tensor, index: Tensor, visit: Tensor, purpose: Tensor | int, number: Tensor | int = 0) -> Tensor:
@@ -76,7 +89,7 @@ def uniforms(seeds: Tensor, index: Tensor, visit: Tensor, purpose: Tensor | int,
     are LongTensors that broadcast together; returns float64 of their common shape.
     """
     zero = torch.zeros_like(seeds)
-    high, low, _, _ = philox((zero + number, index, visit, zero + purpose), _key(seeds))
+    high, low, _, _ = _words((zero + number, index, visit, zero + purpose), seeds)
     # 52 bits and a half: the largest value, 1 - 2^-53, is still a float64 below 1
     return (((high << 20) | (low >> 12)).double() + 0.5) * 2.0**-52
 
@@ -96,9 +109,9 @@ def exponentials(seeds: Tensor, index: Tensor, codes: Tensor) -> Tensor:
         at most about 2^-32 in the probability of a code.
     """
     blocks, block_of_code = torch.unique_consecutive(codes >> 2, return_inverse=True)
-    k0, k1 = _key(seeds.unsqueeze(1))
-    zero = torch.zeros_like(k0)
-    words = philox((blocks.unsqueeze(0), index.unsqueeze(1), zero, zero + int(Purpose.POSITION)), (k0, k1))
+    seeds = seeds.unsqueeze(1)
+    zero = torch.zeros_like(seeds)
+    words = _words((blocks.unsqueeze(0), index.unsqueeze(1), zero, zero + int(Purpose.POSITION)), seeds)
     lanes = torch.stack(torch.broadcast_tensors(*words), dim=-1).flatten(1)  # [M, 4 * blocks]
     whole = len(codes) == lanes.shape[1]
     picked = lanes if whole else lanes[:, 4 * block_of_code + (codes & 3)]
