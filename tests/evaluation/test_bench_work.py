@@ -81,7 +81,7 @@ def test_only_compiled_cases_run_what_was_compiled(tiny_emoji: Path, monkeypatch
         return lambda *inputs: (calls.append(1), graph(*inputs))[1]
 
     compile_with = torch.nn.Module.compile
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compile_with(module, backend=backend))
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module, **how: compile_with(module, backend=backend, **how))
     work = PictureWork(cd.from_pretrained(tiny_emoji, dtype="float64"), PROMPTS[:1])
     cases = [Case(decoder, cd.Sampling(), 1.0, compiled=compiled)
              for decoder, compiled in [(cd.SCD(4), True), (cd.SCD(4), False), (Generate("dynamic"), False)]]

@@ -53,14 +53,31 @@ def test_compiling_takes_the_transformer_and_changes_no_token(
 ) -> None:
     """The forward can be traced, cache and branches included; how fast what comes of it is, is torch's affair."""
     plain, traced = (cd.from_pretrained(tiny_emoji, dtype="float64") for _ in range(2))
-    traced.model.transformer.compile(backend="eager", fullgraph=True)
+    traced.model.transformer.compile(backend="eager", fullgraph=True, dynamic=True)
     for method in (METHODS[0], METHODS[-1]):
         one, other = (pipe(["a heart", "pizza"], method=method, guidance_scale=2.0, seed=7) for pipe in (plain, traced))
         assert torch.equal(one.tokens, other.tokens)
 
     compiled: list[torch.nn.Module] = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(module))
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module, **options: compiled.append(module))
     assert cd.from_pretrained(tiny_emoji, compile=True).model.transformer is compiled[0]
+
+
+def test_other_prompts_and_windows_compile_nothing_anew(tiny_emoji: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compilation takes a minute on a real model: there is one for windows, and one for single tokens."""
+    graphs: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> torch.fx.GraphModule:
+        graphs.append(graph)
+        return graph
+
+    compile_with = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module, **how: compile_with(module, backend=backend, **how))
+    pipe = cd.from_pretrained(tiny_emoji, compile=True)
+    for prompt in ("a heart", "a large red heart"):
+        for method in (cd.SCD(6), cd.SCD(4), cd.AR()):
+            pipe(prompt, method=method, seed=0)
+    assert len(graphs) == 2
 
 
 def test_cancelling_gives_no_picture(tiny_emoji: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from coupled_decoding.models.backbone import Backbone
+from coupled_decoding.models.compiling import eager
 
 GuidanceScale = float | Callable[[Tensor], Tensor]
 """A number, or a function of the generated index, LongTensor ``[R, T]``, that gives the scale there."""
@@ -84,7 +85,8 @@ class TransformersSession:
         once = self.backbone.new_cache(len(distinct), longest)
         if self.backbone.padding is not None:
             once.first = (tokens == self.backbone.padding).sum(1)
-        self.backbone.hidden(tokens, positions, once)
+        with eager(self.backbone.decoder):
+            self.backbone.hidden(tokens, positions, once)
         number = {sequence: i for i, sequence in enumerate(distinct)}
         source = torch.tensor([number[sequence[:-1]] for sequence in sequences], device=self.backbone.device)
         self._cache.fill(once, source)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from coupled_decoding.models.compiling import compile_forward
 from coupled_decoding.models.families import FAMILIES
 from coupled_decoding.models.family import PictureModel
 from coupled_decoding.models.files import Placement
@@ -44,7 +45,7 @@ def from_pretrained(
         allow_torchscript: load TorchScript files too, where a family publishes its tokenizer in this form only: they
             are programs and run with your rights, so allow only those you trust. No other code of a checkpoint is run.
         compile: let ``torch.compile`` make the transformer's forward faster. The first forwards take the time of it,
-            again for new numbers of rows, a few times in all; on a CPU it needs a C++ compiler. Rounding differs, as
+            once for windows and once for single tokens or rows; on a CPU it needs a C++ compiler. Rounding differs, as
             from one device to another.
 
     Raises:
@@ -54,7 +55,7 @@ def from_pretrained(
     folder, family = recognised(name)
     model = family(folder, Placement(_dtype(dtype), _device(device), device_map, allow_torchscript))
     if compile:
-        model.transformer.compile()
+        compile_forward(model.transformer)
     title = folder.name if Path(name).is_dir() else str(name)
     return VideoPipeline(model, title) if isinstance(model, VideoModel) else PicturePipeline(model, title)
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from coupled_decoding.decoding.trace import Trace
 from coupled_decoding.evaluation.bench import fingerprint
 from coupled_decoding.evaluation.bench.cases import Case
 from coupled_decoding.evaluation.bench.generate import Generate, check_generates, generation
+from coupled_decoding.models.compiling import compile_forward, eager
 from coupled_decoding.models.session import TransformersSession
 from coupled_decoding.pipelines.pictures import PicturePipeline
 from coupled_decoding.pipelines.video import VideoPipeline
@@ -40,7 +40,6 @@ class Work(ABC):
     layout: Layout
     """Of these tokens."""
     pipe: PicturePipeline | VideoPipeline
-    _compiled = False
 
     @abstractmethod
     def __len__(self) -> int:
@@ -55,12 +54,14 @@ class Work(ABC):
 
         What is timed ends in pixels. ValueError where the model cannot do what the case asks for.
         """
-        if case.compiled and not self._compiled:
-            self.pipe.model.transformer.compile()
-            self._compiled = True
-        if case.compiled == self._compiled:
+        if case.compiled:
+            compile_forward(self.pipe.model.transformer)
             return self._ready(case, items)
-        return partial(_eager, _eager(partial(self._ready, case, items)))
+        return partial(self._eagerly, self._eagerly(partial(self._ready, case, items)))
+
+    def _eagerly(self, run: Callable[..., Any], **listening: Any) -> Any:
+        with eager(self.pipe.model.transformer):
+            return run(**listening)
 
     @abstractmethod
     def _ready(self, case: Case, items: Sequence[int]) -> Draw:
@@ -144,12 +145,6 @@ class ClipWork(Work):
         draw = partial(self.pipe, [self.contexts[i] for i in items], num_frames=self.num_frames, method=case.decoder,
                        sampling=case.sampling, seed=[self.seed + i for i in items])
         return lambda on_step=None: draw(on_step=on_step).trace
-
-
-def _eager(run: Callable[..., Any], **listening: Any) -> Any:
-    """Run as if nothing had been compiled."""
-    with torch.compiler.set_stance("force_eager"):
-        return run(**listening)
 
 
 def batches(work: Work, case: Case) -> list[range]:
