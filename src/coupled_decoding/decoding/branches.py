@@ -85,21 +85,24 @@ def grow(window: Window, count: int, *, from_drafts: bool) -> Branches:
     chances, holds = _chances(scores) if from_drafts else _averages(scores)
     forced = window.forced[:, :depth]
     holds = torch.where(forced, 1.0, holds)
-    # a code that cannot be drawn, and whatever could replace a forced token, is worth nothing
-    chances = torch.where((scores[..., 1:] > -torch.inf) & ~forced.unsqueeze(-1), chances, 0.0)
+    chances = torch.where(forced.unsqueeze(-1), 0.0, chances)  # nothing could replace a forced token
     prefix = torch.cat([torch.ones_like(holds[:, :1]), holds[:, :-1].cumprod(1)], 1)  # all drafts before are right
     value = _values(prefix, chances, holds, window)  # [R, depth, candidates, RUN]
 
     shape = value.shape[1:]
     best = value.flatten(1).topk(min(count, value[0].numel()))
-    exists, order = best.values > 0, torch.argsort(best.indices % shape[2], dim=1, stable=True)  # parents come first
-    chosen, exists = best.indices.gather(1, order), exists.gather(1, order)
+    order = torch.argsort(best.indices % shape[2], dim=1, stable=True)  # parents come first
+    chosen = best.indices.gather(1, order)
     place = torch.zeros(rows, value[0].numel(), dtype=torch.long, device=value.device)
     place.scatter_(1, chosen, torch.arange(chosen.shape[1], device=value.device).expand(rows, -1))
     step = chosen % shape[2]
     branch = chosen // shape[2]  # [R, M], depth * candidates of them
     fork = branch // shape[1]
     offset = fork + step
+    # codes that cannot be drawn leave their places empty: what else is read must not depend on which these are, for
+    # later labels were made by drafts that are not verified
+    drawable = (scores[..., 1:] > -torch.inf).flatten(1).gather(1, branch)
+    exists = (best.values.gather(1, order) > 0) & drawable
     before = width + place.gather(1, (chosen - 1).clamp(min=0))
     # a token of padding may have lost its parent, and hangs on the window's first token instead
     parent = torch.where(exists, torch.where(step == 0, fork, before), 0)
