@@ -2,81 +2,136 @@
 
     python -m benchmarks.drafts                 # writes docs/figures/drafts.json and docs/figures/drafts.md
 
-The prompts of benchmarks.nfe, one picture each, the same seeds for every method, temperature 1, nothing cut. Methods
-stand together that read as many tokens a forward: what is read is what a forward costs. Counts, so the machine need not
-be quiet; results are kept as they come, and a run that is cut off goes on where it was.
+Pictures of the prompts of benchmarks.nfe, without guidance and with a scale of 3, and clips that go on from held-out
+ones; the same seeds for every method, temperature 1, nothing cut. Methods stand together that read as many tokens a
+forward: what is read is what a forward costs. Counts, so the machine need not be quiet; results are kept as they come,
+a run that is cut off goes on where it was, and the tables show as far as it has run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 
 import torch
 from tqdm import tqdm
 
 import coupled_decoding as cd
+from benchmarks.held_out import CLIPS, CONTEXT, FRAMES, read_clips
 from benchmarks.nfe import OUT
 from benchmarks.prompts import prompts
+from coupled_decoding.decoding.peers import PAC
 from coupled_decoding.evaluation.bench import fingerprint
 from coupled_decoding.evaluation.bench.cases import Case
 from coupled_decoding.evaluation.bench.kept import Kept, write_text
 from coupled_decoding.evaluation.bench.machine import describe
-from coupled_decoding.evaluation.bench.methods import options
+from coupled_decoding.evaluation.bench.methods import compared, options
 from coupled_decoding.evaluation.bench.running import count
-from coupled_decoding.evaluation.bench.work import PictureWork
+from coupled_decoding.evaluation.bench.work import ClipWork, PictureWork, Work
 
-SPLITS = [(64, 0), (32, 32), (48, 80), (128, 0), (32, 0), (16, 16), (32, 96), (64, 64), (16, 0)]
-"""Tokens a forward: of the window, and of branches. Those of most interest first."""
+TREE = 18
+"""Tokens of the tree of :class:`PAC`, as published."""
+
+Results = Mapping[cd.Method, Mapping[str, float]]
 
 
-def cases() -> Iterator[cd.Method]:
-    for window, branches in SPLITS:
-        if not branches:
-            yield from (cd.SJD(window), cd.SCD(window, coupling="maximal"), cd.SCD(window), cd.SeedExact(window))
-            yield cd.SCD(window, coupling="maximal", predict=True)
-        yield cd.SCD(window, predict=True, branches=branches)
-        yield cd.SeedExact(window, predict=True, branches=branches)
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """One table: methods that read the same number of tokens a forward."""
+
+    drawn: str
+    tokens: int
+    window: int
+    """How many of the tokens are the window's where there are branches too."""
+    guidance: float | None = None
+    batch: int = 25
+    guess: str = "uniform"
+    """What ours starts from."""
+    whole: bool = True
+    """Else only the best of each kind, and what is compared with."""
+
+    def cases(self) -> Iterator[cd.Method]:
+        """Methods of others first, then ours, from simple to involved."""
+        yield from compared(self.tokens) if self.whole else (cd.SCD(self.tokens), cd.SeedExact(self.tokens))
+        yield PAC(self.tokens - TREE)
+        for make in (cd.SCD, cd.SeedExact):
+            if self.guess != "uniform":
+                yield make(self.tokens, self.guess)
+            if self.whole:
+                yield make(self.tokens, self.guess, predict=True)
+            yield make(self.window, self.guess, predict=True, branches=self.tokens - self.window)
+
+
+EXPERIMENTS = (
+    Experiment("picture", 64, 32, guidance=1.0),
+    Experiment("picture", 64, 32, guidance=3.0, whole=False),
+    Experiment("clip", 64, 48, batch=10, guess="previous-frame-distribution"),
+    Experiment("picture", 128, 48, guidance=1.0, whole=False),
+    Experiment("picture", 32, 16, guidance=1.0, whole=False),
+)
+
+
+@cache
+def work_of(drawn: str, items: int) -> Work:
+    if drawn == "picture":
+        return PictureWork(cd.from_pretrained("emoji"), prompts(items))
+    return ClipWork(cd.from_pretrained("doom"), [clip[:CONTEXT] for clip in read_clips(most=items)], FRAMES)
+
+
+def name_of(experiment: Experiment, method: cd.Method, items: int) -> str:
+    """What a result is kept under."""
+    of = {"picture": {"guidance": experiment.guidance, "model": fingerprint.of_model("emoji")},
+          "clip": {"model": fingerprint.of_model("doom"), "clips_of": fingerprint.of_clips(CLIPS)}}[experiment.drawn]
+    case = {"method": method.name, **options(method), f"{experiment.drawn}s": items, **of}
+    return json.dumps(case, sort_keys=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=100)
-    parser.add_argument("--batch", type=int, default=25)
-    parser.add_argument("--guidance", type=float, default=1.0)
+    parser.add_argument("--clips", type=int, default=20)
     args = parser.parse_args()
 
-    work = PictureWork(cd.from_pretrained("emoji"), prompts(args.pictures))
-    of = {"pictures": args.pictures, "guidance": args.guidance, "model": fingerprint.of_model("emoji")}
     kept = Kept(OUT / "drafts.json")
-    results: dict[cd.Method, dict[str, float]] = {}
-    for method in tqdm(list(cases()), desc="methods"):
-        name = json.dumps({"method": method.name, **options(method), **of}, sort_keys=True)
-        case = Case(method, cd.Sampling(), args.guidance, args.batch)
-        results[method] = kept.get(name, partial(count, work, case))
-        write_text(OUT / "drafts.md", table(results, args.pictures, args.guidance, work.length))
+    results: dict[Experiment, dict[cd.Method, dict[str, float]]] = {}
+    todo = [(experiment, method) for experiment in EXPERIMENTS for method in experiment.cases()]
+    for experiment, method in tqdm(todo, desc="methods"):
+        items = args.pictures if experiment.drawn == "picture" else args.clips
+        case = Case(method, cd.Sampling(), experiment.guidance, experiment.batch)
+        row = kept.get(name_of(experiment, method, items),
+                       lambda case=case, drawn=experiment.drawn, items=items: count(work_of(drawn, items), case))
+        results.setdefault(experiment, {})[method] = row
+        write_text(OUT / "drafts.md", report(results, args.pictures, args.clips))
     print((OUT / "drafts.md").read_text())
 
 
-def table(results: dict[cd.Method, dict[str, float]], pictures: int, guidance: float, length: int) -> str:
+def report(results: Mapping[Experiment, Results], pictures: int, clips: int) -> str:
     machine = describe()
     lines = [
-        f"{pictures} pictures, guidance {guidance:g}, temperature 1, nothing cut; {length} tokens a picture, so AR "
-        f"takes {length} forwards. float32, torch {machine['torch']}, transformers {machine['transformers']}.",
-        "",
-        "| tokens a forward | method | window | branches | first draft | NFE (+- standard error) | AR / NFE | steps "
-        "that commit one token |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "Every token that a forward reads counts. \"Fewer than SCD\" is against SCD-gumbel as published with as many "
+        f"tokens a forward. Temperature 1, nothing cut; float32, torch {machine['torch']}, transformers "
+        f"{machine['transformers']}.",
     ]
-    for method, row in sorted(results.items(), key=lambda case: case[0].window + case[0].branches):
-        lines.append(
-            f"| {method.window + method.branches} | {method.name} | {method.window} | {method.branches} | "
-            f"{'predicted' if method.predict else 'as published'} | {row['nfe']:.1f} +- {row['nfe_error']:.1f} | "
-            f"{row['ratio']:.2f}x | {row['single']:.0%} |"
-        )
+    for experiment, rows in results.items():
+        what = (f"{pictures} pictures, guidance {experiment.guidance:g}" if experiment.drawn == "picture"
+                else f"{clips} clips of {FRAMES} frames, {CONTEXT} of them given")
+        lines += ["", f"### {what}, {experiment.tokens} tokens a forward", "", *table(rows, cd.SCD(experiment.tokens))]
     return "\n".join(lines) + "\n"
+
+
+def table(rows: Results, published: cd.Method) -> Iterator[str]:
+    yield ("| method | window | branches | first guess | first draft | NFE (+- standard error) | AR / NFE | fewer than "
+           "SCD | steps that commit one token |")
+    yield "| --- " * 9 + "|"
+    for method, row in rows.items():
+        fewer = f"{rows[published]['nfe'] / row['nfe']:.2f}" if published in rows else ""
+        branches = TREE if isinstance(method, PAC) else method.branches
+        yield (f"| {method.name} | {method.window} | {branches} | {method.first_guess} | "
+               f"{'predicted' if method.predict else 'as published'} | {row['nfe']:.1f} +- {row['nfe_error']:.1f} | "
+               f"{row['ratio']:.2f}x | {fewer} | {row['single']:.0%} |")
 
 
 if __name__ == "__main__":

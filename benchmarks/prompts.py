@@ -1,8 +1,12 @@
-"""The prompts of the benchmarks."""
+"""The prompts of the benchmarks.
+
+    python -m benchmarks.prompts 20             # the first 20, one a line, as `scd bench --prompts` reads them
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 PATH = Path(__file__).with_name("prompts.json")
@@ -13,3 +17,7 @@ def prompts(most: int | None = None) -> list[str]:
     split = json.loads(PATH.read_text(encoding="utf-8"))
     mixed = [name for pair in zip(split["trained"], split["held_out"], strict=True) for name in pair]
     return mixed[:most]
+
+
+if __name__ == "__main__":
+    print("\n".join(prompts(int(sys.argv[1]))))
