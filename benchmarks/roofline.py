@@ -99,9 +99,9 @@ def bounds() -> Iterator[str]:
     for size, past in SIZES.items():
         for device in DEVICES:
             least = [least_seconds(size, device, count, past, size.rows) for count in TOKENS]
-            times = (f"{one / least[0]:.2f}" for one in least[1:])
+            factors = (f"{one / least[0]:.2f}" for one in least[1:])
             free = free_window(size, device, past, size.rows)
-            yield _line([size.name, device.name, f"{1000 * least[0]:.3g} ms", *times, str(free)])
+            yield _line([size.name, device.name, f"{1000 * least[0]:.3g} ms", *factors, str(free)])
     yield ""
 
 
@@ -142,18 +142,19 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def fastest(run: Callable[[], object], repeat: int) -> float:
-    """Seconds of the fastest of some runs, after one that warms up."""
-    return min(_times(run, repeat))
+    """Seconds of the fastest of some runs."""
+    return min(times(run, repeat))
 
 
-def _times(run: Callable[[], object], repeat: int) -> list[float]:
+def times(run: Callable[[], object], repeat: int) -> list[float]:
+    """Seconds of each of some runs, after one that warms up."""
     run()
-    times = []
+    took = []
     for _ in range(repeat):
         started = time.perf_counter()
         run()
-        times.append(time.perf_counter() - started)
-    return times
+        took.append(time.perf_counter() - started)
+    return took
 
 
 def bandwidth(repeat: int, numbers: int = 2**25) -> float:
@@ -194,7 +195,7 @@ def seconds(backbone: Backbone, past: int, tokens: Sequence[int], repeat: int) -
     def forward(count: int) -> None:
         session.forward(torch.zeros(1, count, dtype=torch.long), torch.arange(past, past + count).unsqueeze(0))
 
-    return {count: statistics.median(_times(lambda count=count: forward(count), repeat)) for count in tokens}
+    return {count: statistics.median(times(lambda count=count: forward(count), repeat)) for count in tokens}
 
 
 def plot(path: Path) -> None:

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
-from benchmarks import nfe, roofline, video_nfe
+from benchmarks import forward, nfe, roofline, video_nfe
 
 FIGURES = Path(__file__).parents[2] / "docs/figures"
 OF = ("clips", "clips_of", "model")
@@ -59,3 +60,16 @@ class TestRoofline:
 def test_this_machine_moves_and_computes() -> None:
     assert roofline.bandwidth(1, numbers=2**16) > 0
     assert roofline.peak(1, width=32) > 0
+
+
+class TestForward:
+    def test_parts_take_time(self) -> None:
+        assert forward.attention(2, repeat=1) > 0
+        assert forward.products(torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 3)), 2, repeat=1) > 0
+
+    def test_what_a_step_may_take(self) -> None:
+        """A method in half as many steps may take twice as long for each."""
+        seconds = {forward.GENERATE: [3.0, 3.0], "ours": [2.0, 1.0]}
+        *_, plain, ours = forward.allowed(seconds, {forward.GENERATE: [100, 100], "ours": [40, 60]})
+        assert plain == f"| {forward.GENERATE} | 100.0 | 30.0 | 10.0 |"
+        assert ours == "| ours | 50.0 | 30.0 | 20.0 |"

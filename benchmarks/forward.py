@@ -1,0 +1,93 @@
+"""Where the time of a forward of the shipped picture model goes on this machine, and how short it would have to be.
+
+    python -m benchmarks.forward                # writes docs/figures/forward.md; after benchmarks.seconds
+
+Milliseconds of its matrix products alone, of its attention alone, and of the whole forward, as it is and compiled,
+beside the roofline's bound; then what a step took in docs/figures/seconds.json, and what it might take for three times
+the speed of transformers' ``generate``. Nothing else may run meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
+
+import coupled_decoding as cd
+from benchmarks.roofline import FIGURES, FLOAT32, SHIPPED, SIZES, bandwidth, peak, seconds, times
+from coupled_decoding.evaluation.bench.kept import write_text
+from coupled_decoding.evaluation.bench.machine import in_words
+from coupled_decoding.evaluation.roofline import Device, least_seconds
+from coupled_decoding.models.compiling import compile_forward
+
+TOKENS = (1, 8, 16, 32, 64)
+PAST = SIZES[SHIPPED]
+WISH = 3
+"""Times the speed of ``generate``."""
+GENERATE = "generate, dynamic cache"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeat", type=int, default=30)
+    args = parser.parse_args()
+    here = Device("this machine", bandwidth(args.repeat), peak(args.repeat))
+    backbone = cd.from_pretrained("emoji").model.backbone
+    rows = {
+        "bound": {count: least_seconds(SHIPPED, here, count, PAST, width=FLOAT32) for count in TOKENS},
+        "matrix products alone": {count: products(backbone.decoder, count, args.repeat) for count in TOKENS},
+        "attention alone": {count: attention(count, args.repeat) for count in TOKENS},
+        "forward": seconds(backbone, PAST, TOKENS, args.repeat),
+    }
+    compile_forward(backbone.decoder)
+    rows["forward, compiled"] = seconds(backbone, PAST, TOKENS, args.repeat)
+    kept = json.loads((FIGURES / "seconds.json").read_text())
+    lines = [
+        f"Milliseconds, medians of {args.repeat} runs, float32, behind {PAST} tokens of past. {in_words()}. It moves "
+        f"{here.bandwidth / 1e9:.1f} GB a second and computes {here.peak / 1e9:.0f} GFLOPS.", "",
+        "| | " + " | ".join(f"T = {count}" for count in TOKENS) + " |", "| --- " * (1 + len(TOKENS)) + "|",
+        *(f"| {name} | " + " | ".join(f"{1000 * took[count]:.2f}" for count in TOKENS) + " |"
+          for name, took in rows.items()),
+        "", f"Milliseconds a step of whole pictures (docs/figures/seconds.md), and how many it may take for {WISH} "
+        "times the speed of `generate`:", "", *allowed(kept["seconds"], kept["nfe"]),
+    ]
+    write_text(FIGURES / "forward.md", "\n".join(lines) + "\n")
+    print((FIGURES / "forward.md").read_text())
+
+
+def products(decoder: nn.Module, count: int, repeat: int) -> float:
+    """Median seconds of all linear layers, one after the other, of ``count`` tokens."""
+    layers = [layer for layer in decoder.modules() if isinstance(layer, nn.Linear)]
+    inputs = {width: torch.rand(1, count, width) for width in {layer.in_features for layer in layers}}
+    return statistics.median(times(lambda: [layer(inputs[layer.in_features]) for layer in layers], repeat))
+
+
+def attention(count: int, repeat: int) -> float:
+    """Median seconds of the attention of all layers, of ``count`` tokens behind the past."""
+    query = torch.rand(1, SHIPPED.heads, count, SHIPPED.head_dim)
+    # laid out as in the cache
+    keys, values = torch.rand(2, 1, PAST + count, SHIPPED.key_heads, SHIPPED.head_dim).transpose(2, 3)
+    mask = torch.arange(PAST + count) <= torch.arange(PAST, PAST + count).view(1, 1, -1, 1)
+    return statistics.median(times(
+        lambda: [scaled_dot_product_attention(query, keys, values, mask) for _ in range(SHIPPED.layers)], repeat))
+
+
+def allowed(took: Mapping[str, Sequence[float]], nfe: Mapping[str, Sequence[int]]) -> Iterator[str]:
+    """A line a method, by its seconds a picture and its forwards."""
+    yield f"| method | NFE | ms a step | ms a step for {WISH}x |"
+    yield "| --- " * 4 + "|"
+    base = statistics.median(took[GENERATE])
+    for name, values in took.items():
+        steps = statistics.mean(nfe[name])
+        yield (f"| {name} | {steps:.1f} | {1000 * statistics.median(values) / steps:.1f} | "
+               f"{1000 * base / WISH / steps:.1f} |")
+
+
+if __name__ == "__main__":
+    torch.set_grad_enabled(False)
+    main()
