@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
+
+import torch
 
 import coupled_decoding as cd
 from coupled_decoding.evaluation.bench.cases import Case
@@ -20,6 +23,7 @@ class ScriptedWork(Work):
     drawn = "picture"
     length = LENGTH
     layout = cd.Layout.grid(2, 3, 10)
+    pipe = SimpleNamespace(model=SimpleNamespace(transformer=torch.nn.Identity()))  # type: ignore[assignment]
 
     def __init__(self, items: int) -> None:
         self.items = items

@@ -43,13 +43,23 @@ class Shown:
     def label(self, one: Figures, *without: str) -> str:
         """What tells a case from others, these options and the setting aside."""
         options = one.case.options
-        said = [str(options["method"])]
+        said = [str(options["method"]) + " (lossy)" * (not options["lossless"])]
+        alike = [other for other in self.figures if other.case.options["method"] == options["method"]]
+        if "first_guess" not in varying(alike):  # some methods have one of their own
+            without = (*without, "first_guess")
         for name in varying(self.figures):
             value = options.get(name)
             if name in ("method", "lossless", *SETTING, *without) or value in (None, False, 0) or not _drafts(one):
                 continue
             said.append(name if value is True else f"{name.replace('_', ' ')} {value}")
         return ", ".join(said)
+
+    @property
+    def row(self) -> int:
+        """Tokens of a row of the picture, its end included; 1 where there is no grid."""
+        if self.places is None or self.places.shape[1] < 2:
+            return 1
+        return int(self.places[0, 1, 0] - self.places[0, 0, 0])
 
     def plain(self) -> list[Figures]:
         """Those in the setting of the first case."""
@@ -90,7 +100,7 @@ def over_trajectory(shown: Shown) -> Figure | None:
     figure, axes = _panels(2)
     for one in shown.curves():
         for axis, values in zip(axes, (one.accepted, one.unchanged), strict=True):
-            axis.plot(*_smoothed(values), linewidth=1, label=shown.label(one))
+            axis.plot(*_smoothed(values, shown.row), linewidth=1, label=shown.label(one))
     for axis, title in zip(axes, _SHARES, strict=True):
         axis.set(xlabel="place in the sequence", title=title, ylim=(0, 1))
     axes[0].legend(fontsize=7)
@@ -230,9 +240,12 @@ def _lines(
         axis.errorbar([where(one) for one in ones], value, ends, marker="o", markersize=4, label=label)
 
 
-def _smoothed(values: Sequence[float | None]) -> tuple[list[float], list[float]]:
-    """Means of about 32 parts of a sequence, at their middles; parts without a value are left out."""
-    part = max(1, len(values) // 32)
+def _smoothed(values: Sequence[float | None], row: int) -> tuple[list[float], list[float]]:
+    """Means of about 32 parts of a sequence, at their middles; parts without a value are left out.
+
+    Parts are of whole rows, for within one figures rise and fall.
+    """
+    part = row * max(1, round(len(values) / 32 / row))
     places, means = [], []
     for first in range(0, len(values), part):
         there = [value for value in values[first : first + part] if value is not None]
