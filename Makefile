@@ -4,9 +4,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+PUBLISHED := --method ar --method sjd --method scd-maximal --method scd-gumbel --method seed-exact --method pac \
+	--method gsd --method zipar --method jacobi
+OURS := --method scd-gumbel:window=32,branches=32,predict --method seed-exact:window=32,branches=32,predict
 PROMPTS := "a red heart" "a slice of pizza" "a smiling face with sunglasses" "a blue car"
 
-.PHONY: demo test check train clean
+.PHONY: demo test check train figures clean
 
 demo: $(STAMP)
 	$(BIN)/scd generate $(PROMPTS) --guidance 3 --seed 7 -o out/demo
@@ -37,6 +40,24 @@ train: $(STAMP)
 	$(BIN)/python -m training.doom.tokenizer
 	$(BIN)/python -m training.doom.transformer
 	$(BIN)/python -m training.doom.export
+
+# The tables and plots of docs/figures, about five hours (but video_quality, which needs more clips than are here). What
+# was measured is kept: cut off, it goes on where it was. Seconds come last, for a machine on which nothing else runs.
+figures: $(STAMP)
+	mkdir -p build/benchmarks
+	for number in 4 20; do $(BIN)/python -m benchmarks.prompts $$number > build/benchmarks/prompts-$$number.txt; done
+	for name in nfe drafts first_draft video_nfe; do $(BIN)/python -m benchmarks.$$name || exit; done
+	$(BIN)/python -m benchmarks.entropy --pictures 40
+	$(BIN)/python -m benchmarks.promise --pictures 10 --alone 5
+	$(BIN)/scd bench --prompts build/benchmarks/prompts-20.txt $(PUBLISHED) --guidance 1 --guidance 3 \
+		--window 16 --window 32 --window 64 $(OURS) --batch 20 --repeat 0 -o docs/figures/pictures
+	$(BIN)/scd bench --model doom $(PUBLISHED) --window 16 --window 32 --window 64 --window 128 --batch 4 --repeat 0 \
+		-o docs/figures/clips
+	$(BIN)/scd bench --prompts build/benchmarks/prompts-4.txt $(PUBLISHED) --window 16 --window 64 $(OURS) --generate \
+		-o docs/figures/seconds
+	$(BIN)/python -m benchmarks.seconds --pictures 4
+	$(BIN)/python -m benchmarks.video_seconds --clips 3
+	for name in step forward roofline; do $(BIN)/python -m benchmarks.$$name || exit; done
 
 clean:
 	rm -rf .venv build out
