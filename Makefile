@@ -50,7 +50,7 @@ figures: $(STAMP)
 	$(BIN)/python -m benchmarks.entropy --pictures 40
 	$(BIN)/python -m benchmarks.promise --pictures 10 --alone 5
 	$(BIN)/scd bench --prompts build/benchmarks/prompts-20.txt $(PUBLISHED) --guidance 1 --guidance 3 \
-		--window 16 --window 32 --window 64 $(OURS) --batch 20 --repeat 0 -o docs/figures/pictures
+		--window 16 --window 32 --window 64 --batch 20 --repeat 0 -o docs/figures/pictures
 	$(BIN)/scd bench --model doom $(PUBLISHED) --window 16 --window 32 --window 64 --window 128 --batch 4 --repeat 0 \
 		-o docs/figures/clips
 	$(BIN)/scd bench --prompts build/benchmarks/prompts-4.txt $(PUBLISHED) --window 16 --window 64 $(OURS) --generate \

@@ -138,7 +138,12 @@ class TestPlots:
 
     def test_curves_are_those_of_the_widest_windows(self) -> None:
         shown = Shown(some(guidances=(1.0, 3.0)), "picture", None)
-        assert [shown.label(one) for one in shown.curves()] == ["SJD, window 4", "SeedExact, window 4, predict"]
+        widest = ["SJD, window 4", "SeedExact, window 4, predict"]
+        assert [shown.label(one) for one in shown.curves()] == widest
+        pytest.importorskip("matplotlib")
+        figure = PLOTS["guidance.png"][0](shown)
+        assert figure is not None
+        assert figure.axes[0].get_legend_handles_labels()[1] == widest
 
 
 class TestPlaces:

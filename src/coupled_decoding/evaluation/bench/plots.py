@@ -135,8 +135,9 @@ def nfe_against_guidance(shown: Shown) -> Figure | None:
         return None
     figure, axes = _panels(1)
     first = shown.figures[0].case
+    widest = {shown.label(one) for one in shown.curves()}
     alike = [one for one in shown.figures
-             if (one.case.sampling, one.case.batch) == (first.sampling, first.batch) and _drafts(one)]
+             if (one.case.sampling, one.case.batch) == (first.sampling, first.batch) and shown.label(one) in widest]
     _lines(shown, axes[0], alike, lambda one: one.case.guidance or 0, "nfe", "nfe_error")
     axes[0].set(xlabel="guidance scale", ylabel=f"forwards a {shown.drawn}", ylim=(0, None),
                 xticks=sorted({one.case.guidance or 0 for one in alike}))
