@@ -8,7 +8,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,11 +26,15 @@ import coupled_decoding as cd
 from coupled_decoding import apps
 from coupled_decoding.apps import options
 from coupled_decoding.apps.cli import app
+from coupled_decoding.apps.drawing import drawn
 from coupled_decoding.apps.folders import file_name
 from coupled_decoding.apps.progress import DecodingBar
 from coupled_decoding.apps.reports import sameness
 from coupled_decoding.decoding.guesses import GUESSES
 from coupled_decoding.models.families import FAMILIES
+from coupled_decoding.models.session import TransformersSession
+from coupled_decoding.pipelines.files import save_png
+from coupled_decoding.pipelines.pictures import PicturePipeline, Pictures
 from tests.apps.helpers import names
 from tests.models.families.test_janus import write_original
 
@@ -124,6 +130,109 @@ class TestGenerate:
         assert [one["sampling"]["top_k"] for one in greedy] == [None, 1, None]
         double = json.loads(scd("generate", "a cat", "--json", "--dtype", "float64", "--device", "cpu").stdout)
         assert double["dtype"] == "float64"
+
+
+class TestBatches:
+    """``--batch``, and prompts from a file."""
+
+    PROMPTS = ("a red heart", "a cat")
+    ASKED = (*PROMPTS, "-n", 3, "--seed", 7, "--guidance", 2, "--window", 5, "--dtype", "float64")
+
+    @pytest.mark.parametrize("batch", [1, 4, 9])
+    @pytest.mark.parametrize("method", [[], ["--method", "seed-exact", "--predict", "--branches", 4]])
+    def test_files_are_those_drawn_together(self, scd: Any, here: Path, batch: int, method: list[object]) -> None:
+        """Byte for byte, names and metadata included; only the contact sheet is missing."""
+        together = scd("generate", *self.ASKED, *method, "-o", "together").stdout.splitlines()
+        batched = scd("generate", *self.ASKED, *method, "-o", "batched", "--batch", batch).stdout.splitlines()
+        assert len(names(Path("batched"))) == 6
+        assert names(Path("together")) == {*names(Path("batched")), "contact-sheet.png"}
+        for name in names(Path("batched")):
+            assert (Path("batched") / name).read_bytes() == (Path("together") / name).read_bytes()
+        assert batched[:-1] == [file.replace("together", "batched") for file in together[:-2]]
+        assert without_seconds(batched[-1]) == without_seconds(together[-1])
+
+    def test_an_interruption_leaves_what_is_done(
+        self, scd: Any, here: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Two pictures are done, whichever they are: both are there, whole, and nothing else."""
+        many = PicturePipeline.generate_many
+        done: list[int] = []
+
+        def interrupted(*arguments: Any, **how: Any) -> Iterator[tuple[int, Pictures]]:
+            for number, picture in islice(many(*arguments, **how), 2):
+                done.append(number)
+                yield number, picture
+            raise KeyboardInterrupt
+
+        scd("generate", *self.ASKED, "-o", "whole")
+        monkeypatch.setattr(PicturePipeline, "generate_many", interrupted)
+        model = scd.keywords["model"]
+        stopped = CliRunner().invoke(
+            app, ["generate", "--model", str(model), *map(str, self.ASKED), "-o", "out", "--batch", "3"])
+        assert stopped.exit_code == 130
+        assert (stopped.stdout, stopped.stderr) == ("", "scd: interrupted, no file is half-written\n")
+        assert names(Path("out")) == {file_name(self.PROMPTS[number // 3], 7 + number) for number in done}
+        assert len(done) == 2
+        for name in names(Path("out")):
+            assert (Path("out") / name).read_bytes() == (Path("whole") / name).read_bytes()
+
+    def test_full_disk_leaves_what_is_done(self, scd: Any, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of four pictures drawn one after another the third cannot be written, and the fourth is not drawn."""
+        written: list[str] = []
+
+        def fill(image: Image.Image, file: Path, metadata: dict[str, str]) -> None:
+            if len(written) == 2:
+                raise OSError(28, "No space left on device")
+            written.append(file.name)
+            save_png(image, file, metadata)
+
+        monkeypatch.setattr("coupled_decoding.pipelines.files.save_png", fill)
+        said = scd("generate", "a cat", "-n", 4, "--seed", 7, "--batch", 1, bad=True).stderr
+        assert "cannot write 'out/a-cat-seed9.png': No space left on device" in said
+        assert names(Path("out")) == {"a-cat-seed7.png", "a-cat-seed8.png"} == set(written)
+
+    def test_json_has_the_seconds_of_the_clock_only(self, scd: Any) -> None:
+        """Pictures share forwards, so none has seconds in the model of its own; all else is as without batches."""
+        together, batched = (json.loads(scd("generate", *self.ASKED, "--json", *batch).stdout)
+                             for batch in ([], ["--batch", 2]))
+        assert batched.pop("seconds") > 0
+        assert batched.pop("contact_sheet") is None
+        assert batched == {key: value for key, value in together.items()
+                           if not key.startswith("seconds") and key != "contact_sheet"}
+
+    def test_prompts_of_a_file_follow_those_given(self, scd: Any) -> None:
+        Path("prompts.txt").write_text("a cat\n\n  ein Herz ❤  \n", encoding="utf-8")
+        for typed, expected in ([], ["a cat", "ein Herz ❤"]), (["pizza"], ["pizza", "a cat", "ein Herz ❤"]):
+            document = json.loads(scd("generate", *typed, "--prompts", "prompts.txt", "--seed", 7, "--json").stdout)
+            assert document["prompts"] == expected
+            assert document["files"] == [f"out/{file_name(prompt, 7 + n)}" for n, prompt in enumerate(expected)]
+            assert [Image.open(file).text["prompt"] for file in document["files"]] == expected
+
+    @pytest.mark.parametrize(("arguments", "said"), [
+        ([], "no prompt is given: say in quotes what to draw, or give a text file of prompts with --prompts"),
+        (["--prompts", "none.txt"], "cannot read the prompts in 'none.txt': No such file"),
+        (["a cat", "--prompts", "empty.txt"], "'empty.txt' holds no prompts: write one a line"),
+        (["a cat", "--batch", 0], "'--batch'.*: 0 is given: expected a number of at least 1"),
+        (["a cat", "--batch", 2, "--seed", 2**63], "seed is 9223372036854775808"),
+        (["a cat", "--batch", 2, "--size", "32x64"], "size is 32x64: emoji makes pictures of 16x16"),
+        (["a long prompt" * 9, "--batch", 2], "tokens: the model reads"),
+    ])
+    def test_refusals(self, scd: Any, here: Path, arguments: list[object], said: str) -> None:
+        Path("empty.txt").write_text("\n \n")
+        assert re.search(said, scd("generate", *arguments, "-o", "new/out", bad=True).stderr)
+        assert names(here) == {"empty.txt"}
+
+    def test_a_model_that_cannot_be_refilled_is_refused(
+        self, scd: Any, here: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(TransformersSession, "adopt", None)
+        said = "emoji reads prompts in batches that cannot be refilled"
+        assert said in scd("generate", "a cat", "--batch", 2, bad=True).stderr
+        assert names(here) == set()
+
+
+def without_seconds(summary: str) -> str:
+    return re.sub(r"\d+\.\d s$", "", summary)
 
 
 class TestCompare:
@@ -317,7 +426,8 @@ class TestProcess:
         signal_at_first_step = (
             "import os, signal\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background shell has it ignored
-            "cli.DecodingBar.__call__ = lambda self, step: os.kill(os.getpid(), signal.SIGINT)"
+            "from coupled_decoding.apps.progress import DecodingBar\n"
+            "DecodingBar.__call__ = lambda self, step: os.kill(os.getpid(), signal.SIGINT)"
         )
         done = self.run("generate", "a cat", "--model", tiny_emoji, "-o", "new/out", prepare=signal_at_first_step)
         assert done.returncode == 130
@@ -385,6 +495,16 @@ class TestFileName:
 
 
 class TestBar:
+    def test_counts_pictures_in_batches(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        written: list[str] = []
+        terminal = SimpleNamespace(isatty=lambda: True, write=written.append, flush=lambda: None, encoding="utf-8")
+        monkeypatch.setattr(sys, "stderr", terminal)
+        pipe = SimpleNamespace(generate_many=lambda rows, **how: iter([(1, rows[1]), (0, rows[0])]))
+        done = list(drawn(pipe, ["a cat", "a dog"], 2, method=cd.SJD(), size=None))
+        assert done == [([1], "a dog"), ([0], "a cat")]
+        last = "".join(written).strip().split("\r")[-1]
+        assert re.match(r"SJD: 100%.* 2/2 .*picture", last)
+
     def test_counts_tokens_of_rows_that_take_part(self, monkeypatch: pytest.MonkeyPatch) -> None:
         written: list[str] = []
         terminal = SimpleNamespace(isatty=lambda: True, write=written.append, flush=lambda: None, encoding="utf-8")

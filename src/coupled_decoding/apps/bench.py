@@ -110,7 +110,7 @@ def bench(
 
     with refusing(ValueError):
         asked = [Asked.of(text) for text in method or METHODS]
-    texts = None if prompts is None else _read_prompts(prompts)
+    texts = None if prompts is None else options.read_prompts(prompts)
     files = [output / name for name in (RUNS, RESULTS, TABLE, REPORT)]
     check_not_folders(files)
     with prepared_folder(output):
@@ -130,18 +130,6 @@ def bench(
     typer.echo(_table(work, figures))
     for file in written:
         typer.echo(file)
-
-
-def _read_prompts(file: Path) -> list[str]:
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
-        raise BadInput(f"cannot read the prompts in {str(file)!r}: {reason}") from error
-    prompts = [line.strip() for line in lines if line.strip()]
-    if not prompts:
-        raise BadInput(f"{str(file)!r} holds no prompts: write one a line")
-    return prompts
 
 
 def _work(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import closing
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -13,17 +15,18 @@ import typer
 from coupled_decoding.apps import families, options
 from coupled_decoding.apps.bench import bench
 from coupled_decoding.apps.comparing import draw_with_each, measures_of_each
+from coupled_decoding.apps.drawing import drawn
 from coupled_decoding.apps.errors import BadInput, Verbs, refusing
 from coupled_decoding.apps.folders import check_not_folders, file_name, prepared_folder
 from coupled_decoding.apps.loading import load_pictures
-from coupled_decoding.apps.progress import DecodingBar
 from coupled_decoding.apps.reports import (
     circumstances,
     column_note,
-    measures,
+    forwards,
     method_name,
     same_tokens,
     sameness,
+    seconds,
     shared_metadata,
     summary,
     table,
@@ -68,7 +71,9 @@ def scd(
 
 @app.command()
 def generate(
-    prompts: options.Prompts,
+    prompts: Annotated[list[str] | None, options.PROMPT] = None,
+    prompts_file: Annotated[Path | None, typer.Option(
+        "--prompts", metavar="FILE", show_default=False, help="Text file of more prompts, one a line.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures; made if it is not there.")]
     = Path("out"),
     model: options.Model = "emoji",
@@ -86,6 +91,9 @@ def generate(
     top_k: options.TopK = None,
     top_p: options.TopP = None,
     pictures: options.Pictures = 1,
+    batch: Annotated[int | None, typer.Option(
+        callback=options.at_least(1), show_default="all together",
+        help="Pictures drawn at a time; each is written as soon as it is done, and there is no contact sheet.")] = None,
     size: options.Size = None,
     dtype: options.Dtype = None,
     device: options.Device = None,
@@ -94,8 +102,8 @@ def generate(
 ) -> None:
     """Draw pictures of prompts.
 
-    Writes a PNG file a picture, named by its prompt and seed, and contact-sheet.png if there are several. Each file
-    carries its prompt, seed and method as metadata: the same ones give the same picture again.
+    Writes a PNG file a picture, named by its prompt and seed, and contact-sheet.png if there are several, but not with
+    --batch. Each file carries its prompt, seed and method as metadata: the same ones give the same picture again.
 
     \b
     Two pictures, into the folder out:
@@ -104,15 +112,21 @@ def generate(
       scd generate "a red heart" -n 4 --seed 7 --guidance 3 -o out/
     The very pictures that plain autoregressive sampling gives, in fewer forwards:
       scd generate "a red heart" --method seed-exact --predict --branches 32 --window 32 --seed 7 -o out/
+    Many, eight at a time, from a file with a prompt a line:
+      scd generate --prompts prompts.txt --batch 8 -o out/
     For a program:
       scd generate "a red heart" -o out/ --json | jq .files
     """
-    options.check_prompts(prompts)
+    asked = [*(prompts or []), *(options.read_prompts(prompts_file) if prompts_file else [])]
+    if not asked:
+        raise BadInput("no prompt is given: say in quotes what to draw, or give a text file of prompts with --prompts")
+    options.check_prompts(asked)
     pixels = options.size_of(size)
     first_seed = options.seed_of(seed)
-    rows = [prompt for prompt in prompts for _ in range(pictures)]
-    files = [output / file_name(prompt, first_seed + row) for row, prompt in enumerate(rows)]
-    sheet = output / "contact-sheet.png" if len(files) > 1 else None
+    rows = [prompt for prompt in asked for _ in range(pictures)]
+    seeds = [first_seed + row for row in range(len(rows))]
+    files = [output / file_name(prompt, row_seed) for prompt, row_seed in zip(rows, seeds, strict=True)]
+    sheet = output / "contact-sheet.png" if len(files) > 1 and batch is None else None
     written = [*files, sheet] if sheet else files
     check_not_folders(written)
     chosen = options.method_of(method, coupling, options.Drafting(window, first_guess, predict, branches))
@@ -120,21 +134,25 @@ def generate(
         pipe = load_pictures(model, dtype, device, compiled)
         sampling = options.sampling_of(pipe.sampling, temperature, top_k, top_p)
         scale = pipe.guidance_scale if guidance is None else guidance
-        with refusing(ValueError):
-            length = pipe.model.layout_of(pixels or pipe.model.size).length
-        with DecodingBar(chosen.name, len(rows) * length) as bar, refusing(ValueError, FileNotFoundError):
-            out = pipe(prompts, method=chosen, sampling=sampling, guidance_scale=scale, seed=first_seed,
-                       images_per_prompt=pictures, size=pixels, on_step=bar)
-        for image, file, metadata in zip(out.images, files, out.metadata, strict=True):
-            save(image, file, metadata)
+        nfe, began = [0] * len(rows), time.perf_counter()
+        drawing = drawn(pipe, rows, batch, method=chosen, sampling=sampling, guidance_scale=scale, seed=first_seed,
+                        size=pixels)
+        with closing(drawing):  # also its bar, where a file cannot be written
+            for numbers, out in drawing:
+                pieces = zip(numbers, out.images, out.metadata, out.trace.nfe.tolist(), strict=True)
+                for number, image, metadata, took in pieces:
+                    save(image, files[number], metadata)
+                    nfe[number] = took
+        # pictures drawn a few at a time share forwards, so what is in the model and what is outside is nobody's
+        spent = seconds(out) if batch is None else {"seconds": time.perf_counter() - began}
         if sheet:
-            save(contact_sheet(out.images, out.prompts, out.seeds, pictures), sheet,
-                 shared_metadata([out], prompts=out.prompts, seeds=out.seeds))
+            save(contact_sheet(out.images, rows, seeds, pictures), sheet,
+                 shared_metadata([out], prompts=rows, seeds=seeds))
 
-    measured = measures(chosen, out)
+    measured = {**forwards(chosen, nfe, out.tokens.shape[1]), **spent}
     if as_json:
         print_json({"files": [str(file) for file in files], "contact_sheet": str(sheet) if sheet else None,
-                    **circumstances(pipe, out, sampling, prompts=out.prompts, guidance_scale=scale), **measured})
+                    **circumstances(pipe, seeds, sampling, prompts=rows, guidance_scale=scale), **measured})
         return
     for file in written:
         typer.echo(file)
@@ -203,7 +221,7 @@ def compare(
     same = same_tokens(outs[0], outs[-1])
     if as_json:
         print_json({"file": str(output),
-                    **circumstances(pipe, outs[0], sampling, prompts=outs[0].prompts, guidance_scale=scale),
+                    **circumstances(pipe, outs[0].seeds, sampling, prompts=outs[0].prompts, guidance_scale=scale),
                     "methods": measured, "same_pictures_by_ar_and_seed_exact": same})
         return
     typer.echo(table(measured))

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -88,8 +89,8 @@ def _share(value: float | None) -> float | None:
     return value
 
 
-Prompts = Annotated[list[str], typer.Argument(metavar="PROMPT", help="What to draw, each prompt in quotes.",
-                                              show_default=False)]
+PROMPT = typer.Argument(metavar="PROMPT", help="What to draw, each prompt in quotes.", show_default=False)
+Prompts = Annotated[list[str], PROMPT]
 Model = Annotated[str, typer.Option(help="A shipped model's name, a local folder, or a hub id.")]
 Window = Annotated[str | None, typer.Option(
     metavar=f"N|{AUTO}", callback=_window, show_default=str(WINDOW),
@@ -141,6 +142,19 @@ def check_prompts(prompts: list[str]) -> None:
             raise BadInput(f"prompt {number} is empty: say in a few words what to draw")
         if any("\ud800" <= character <= "\udfff" for character in prompt):
             raise BadInput(f"prompt {number} is not text in the encoding of this terminal")
+
+
+def read_prompts(file: Path) -> list[str]:
+    """The prompts of a text file, one a line; empty lines aside."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise BadInput(f"cannot read the prompts in {str(file)!r}: {reason}") from error
+    prompts = [line.strip() for line in lines if line.strip()]
+    if not prompts:
+        raise BadInput(f"{str(file)!r} holds no prompts: write one a line")
+    return prompts
 
 
 def size_of(size: str | None) -> tuple[int, int] | None:

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 def circumstances(
-    pipe: PicturePipeline | VideoPipeline, out: Pictures | Videos, sampling: cd.Sampling, **own: Any
+    pipe: PicturePipeline | VideoPipeline, seeds: list[int], sampling: cd.Sampling, **own: Any
 ) -> dict[str, Any]:
     """What reproduces pictures or clips, the method aside; ``own`` is what only one of the two has."""
     import coupled_decoding as cd
 
     return {
         **own,
-        "seeds": out.seeds,
+        "seeds": seeds,
         "model": pipe.name,
-        "dtype": out.metadata[0]["dtype"],
+        "dtype": str(pipe.model.dtype).removeprefix("torch."),
         "sampling": dataclasses.asdict(sampling),
         "versions": {
             "coupled-decoding": version("coupled-decoding"),
@@ -36,11 +36,12 @@ def circumstances(
 
 
 def measures(method: cd.Method, out: Pictures | Videos, drawn: str = "picture") -> dict[str, Any]:
-    """The method and what it took; ``drawn`` names what was drawn. Plain autoregressive sampling takes one forward a
-    token.
-    """
-    nfe = out.trace.nfe.tolist()
-    length = out.tokens.shape[1]
+    """The method and what it took; ``drawn`` names what was drawn."""
+    return {**forwards(method, out.trace.nfe.tolist(), out.tokens.shape[1], drawn), **seconds(out)}
+
+
+def forwards(method: cd.Method, nfe: list[int], length: int, drawn: str = "picture") -> dict[str, Any]:
+    """The method and the forwards of each picture or clip; plain autoregressive sampling takes one a token."""
     return {
         "method": {"name": method.name, **dataclasses.asdict(method)},
         f"tokens_per_{drawn}": length,
@@ -48,6 +49,12 @@ def measures(method: cd.Method, out: Pictures | Videos, drawn: str = "picture") 
         "nfe_mean": sum(nfe) / len(nfe),
         "tokens_per_forward": length * len(nfe) / sum(nfe),
         "speedup_in_forwards": length * len(nfe) / sum(nfe),
+    }
+
+
+def seconds(out: Pictures | Videos) -> dict[str, float]:
+    """What one decode took, in the model and outside."""
+    return {
         "seconds": out.trace.seconds_model + out.trace.seconds_outside,
         "seconds_model": out.trace.seconds_model,
         "seconds_outside": out.trace.seconds_outside,

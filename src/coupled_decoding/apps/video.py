@@ -129,8 +129,8 @@ def video(
     if as_json:
         print_json({
             "file": str(output), "preview": str(preview) if preview else None,
-            **circumstances(pipe, outs[0], sampling, context=context, start=start, context_frames=given, frames=whole,
-                            frames_per_second=pipe.model.frames_per_second, prompt=prompt),
+            **circumstances(pipe, outs[0].seeds, sampling, context=context, start=start, context_frames=given,
+                            frames=whole, frames_per_second=pipe.model.frames_per_second, prompt=prompt),
             **({"methods": measured, "same_clips_by_ar_and_seed_exact": same} if compare else measured[0]),
         })
         return
