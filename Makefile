@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 PUBLISHED := --method ar --method sjd --method scd-maximal --method scd-gumbel --method seed-exact --method pac \
-	--method gsd --method zipar --method jacobi
+	--method gsd --method jacobi
 OURS := --method scd-gumbel:window=32,branches=32,predict --method seed-exact:window=32,branches=32,predict
 PROMPTS := "a red heart" "a slice of pizza" "a smiling face with sunglasses" "a blue car"
 
@@ -49,12 +49,12 @@ figures: $(STAMP)
 	for name in nfe drafts first_draft video_nfe; do $(BIN)/python -m benchmarks.$$name || exit; done
 	$(BIN)/python -m benchmarks.entropy --pictures 40
 	$(BIN)/python -m benchmarks.promise --pictures 10 --alone 5
-	$(BIN)/scd bench --prompts build/benchmarks/prompts-20.txt $(PUBLISHED) --guidance 1 --guidance 3 \
+	$(BIN)/scd bench --prompts build/benchmarks/prompts-20.txt $(PUBLISHED) --method zipar --guidance 1 --guidance 3 \
 		--window 16 --window 32 --window 64 --batch 20 --repeat 0 -o docs/figures/pictures
 	$(BIN)/scd bench --model doom $(PUBLISHED) --window 16 --window 32 --window 64 --window 128 --batch 4 --repeat 0 \
 		-o docs/figures/clips
-	$(BIN)/scd bench --prompts build/benchmarks/prompts-4.txt $(PUBLISHED) --window 16 --window 64 $(OURS) --generate \
-		-o docs/figures/seconds
+	$(BIN)/scd bench --prompts build/benchmarks/prompts-4.txt $(PUBLISHED) --method zipar $(OURS) --window 16 --window 64 \
+		--generate --repeat 1 -o docs/figures/peers
 	$(BIN)/python -m benchmarks.seconds --pictures 4
 	$(BIN)/python -m benchmarks.video_seconds --clips 3
 	for name in step forward roofline; do $(BIN)/python -m benchmarks.$$name || exit; done

@@ -201,7 +201,7 @@ class TestBatches:
                            if not key.startswith("seconds") and key != "contact_sheet"}
 
     def test_prompts_of_a_file_follow_those_given(self, scd: Any) -> None:
-        Path("prompts.txt").write_text("a cat\n\n  ein Herz ❤  \n", encoding="utf-8")
+        Path("prompts.txt").write_text("a cat\n\n  ein Herz ❤  \n", encoding="utf-8-sig")  # as some editors do
         for typed, expected in ([], ["a cat", "ein Herz ❤"]), (["pizza"], ["pizza", "a cat", "ein Herz ❤"]):
             document = json.loads(scd("generate", *typed, "--prompts", "prompts.txt", "--seed", 7, "--json").stdout)
             assert document["prompts"] == expected

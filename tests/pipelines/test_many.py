@@ -79,3 +79,10 @@ def test_bad_input_is_refused_before_anything_is_drawn(tiny_emoji: Path, wrong: 
     pipe = cd.from_pretrained(tiny_emoji)
     with pytest.raises(ValueError, match=sentence):
         pipe.generate_many(**{"prompts": PROMPTS, **wrong})
+
+
+def test_pictures_that_are_done_come_before_a_prompt_that_cannot_be_read(tiny_emoji: Path) -> None:
+    many = cd.from_pretrained(tiny_emoji).generate_many(["a heart", "pizza", "a heart " * 100], batch=1, seed=0)
+    assert [next(many)[0], next(many)[0]] == [0, 1]
+    with pytest.raises(ValueError, match="make it shorter"):
+        next(many)

@@ -147,7 +147,7 @@ def check_prompts(prompts: list[str]) -> None:
 def read_prompts(file: Path) -> list[str]:
     """The prompts of a text file, one a line; empty lines aside."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()  # some editors begin with a mark
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
         raise BadInput(f"cannot read the prompts in {str(file)!r}: {reason}") from error

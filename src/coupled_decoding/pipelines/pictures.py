@@ -142,7 +142,11 @@ class PicturePipeline:
             if not ended:
                 continue
             tokens = step.tokens
-            done = [(number[row], tokens[[row]], run.trace.part(row, begun[row])) for row in ended]
+            # given before the next prompts are read, of which one may be more than the model reads
+            for row in ended:
+                which = number[row]
+                decoded = Decoded(tokens[[row]], run.trace.part(row, begun[row]), [seeds[which]])
+                yield which, self._pictures(asked, [asked.rows[which]], decoded)
             fresh = range(started, min(started + len(ended), total))
             if fresh:
                 read = self._session(asked, asked.rows[fresh.start : fresh.stop])
@@ -151,8 +155,6 @@ class PicturePipeline:
                     run.restart(row, seeds[following])
                     number[row], begun[row] = following, step.number
                 started = fresh.stop
-            for which, drawn, trace in done:
-                yield which, self._pictures(asked, [asked.rows[which]], Decoded(drawn, trace, [seeds[which]]))
 
     def _session(self, asked: Asked, rows: Sequence[str]) -> RefillableSession:
         session = self.model.session(rows, asked.scale, asked.size)

@@ -23,6 +23,8 @@ SETTING = ("guidance", "temperature", "batch")
 """Options that change what is drawn, or beside what, and not how."""
 CURVES = 8
 """Most of them in one figure."""
+FAR_APART = 6
+"""Times that the largest value is the smallest from which on an axis goes by powers."""
 BINS = {
     "1": (1, 1), "2": (2, 2), "3": (3, 3), "4": (4, 4), "5 to 8": (5, 8), "9 to 16": (9, 16), "17 to 32": (17, 32),
     "33 to 64": (33, 64), "65 or more": (65, sys.maxsize),
@@ -89,7 +91,7 @@ def nfe_against_changed(shown: Shown) -> Figure | None:
             axis[0].annotate(str(_window(one)), (x, y), textcoords="offset points", xytext=(5, 4), fontsize=7)
     axis[0].set(xlabel="share of drafts that a step changed (beside each point: window)",
                 ylabel=f"forwards a {shown.drawn}", ylim=(0, None))
-    axis[0].legend(fontsize=8)
+    _legend(axis)
     return figure
 
 
@@ -103,7 +105,7 @@ def over_trajectory(shown: Shown) -> Figure | None:
             axis.plot(*_smoothed(values, shown.row), linewidth=1, label=shown.label(one))
     for axis, title in zip(axes, _SHARES, strict=True):
         axis.set(xlabel="place in the sequence", title=title, ylim=(0, 1))
-    axes[0].legend(fontsize=7)
+    _legend(axes)
     return figure
 
 
@@ -141,7 +143,7 @@ def nfe_against_guidance(shown: Shown) -> Figure | None:
     _lines(shown, axes[0], alike, lambda one: one.case.guidance or 0, "nfe", "nfe_error")
     axes[0].set(xlabel="guidance scale", ylabel=f"forwards a {shown.drawn}", ylim=(0, None),
                 xticks=sorted({one.case.guidance or 0 for one in alike}))
-    axes[0].legend(fontsize=8)
+    _legend(axes)
     return figure
 
 
@@ -161,10 +163,15 @@ def against_window(shown: Shown) -> Figure | None:
             if one.case.plain or (measure == "seconds" and not _drafts(one)):
                 axis.axhline(one.flat[measure], color="black" if one.case.plain else "grey", linewidth=1,
                              linestyle=":" if one.case.title.endswith("static cache") else "--", label=one.case.title)
-        axis.set(xlabel="window", ylabel=words, ylim=(0, None))
+        values = [one.flat[measure] for one in shown.plain() if measure in one.flat]
+        if max(values) > FAR_APART * min(values):
+            axis.set_yscale("log")
+        else:
+            axis.set_ylim(0, None)
+        axis.set(xlabel="window", ylabel=words)
         axis.set_xscale("log", base=2)
         axis.set_xticks(windows, [str(window) for window in windows])
-        axis.legend(fontsize=7)
+    _legend(axes)
     return figure
 
 
@@ -184,7 +191,7 @@ def committed_histogram(shown: Shown) -> Figure | None:
         axes[0].bar([place + number * width for place in range(len(bins))], shares, width, label=shown.label(one))
     axes[0].set_xticks([place + 0.4 - width / 2 for place in range(len(bins))], [*bins])
     axes[0].set(xlabel="tokens committed", ylabel="share of steps")
-    axes[0].legend(fontsize=8)
+    _legend(axes)
     return figure
 
 
@@ -205,8 +212,13 @@ _SHARES = ("accepted drafts", "drafts left unchanged")
 def _panels(count: int) -> tuple[Figure, Any]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.2 * count, 4))
+    figure = Figure(figsize=(5.4 * count + 2, 4), layout="constrained")
     return figure, figure.subplots(1, count, squeeze=False)[0]
+
+
+def _legend(axes: Any) -> None:
+    """Beside the last panel, where it hides nothing; whatever the others show, it shows too."""
+    axes[-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
 
 
 def _drafts(one: Figures) -> bool:
