@@ -14,7 +14,7 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import torch
 from tqdm import tqdm
@@ -81,10 +81,18 @@ def work_of(drawn: str, items: int) -> Work:
     return ClipWork(cd.from_pretrained("doom"), [clip[:CONTEXT] for clip in read_clips(most=items)], FRAMES)
 
 
+def measure(experiment: Experiment, method: cd.Method, items: int) -> dict[str, float]:
+    case = Case(method, cd.Sampling(), experiment.guidance, experiment.batch)
+    return count(work_of(experiment.drawn, items), case)
+
+
 def name_of(experiment: Experiment, method: cd.Method, items: int) -> str:
     """What a result is kept under."""
-    of = {"picture": {"guidance": experiment.guidance, "model": fingerprint.of_model("emoji")},
-          "clip": {"model": fingerprint.of_model("doom"), "clips_of": fingerprint.of_clips(CLIPS)}}[experiment.drawn]
+    of: dict[str, object]
+    if experiment.drawn == "picture":
+        of = {"guidance": experiment.guidance, "model": fingerprint.of_model("emoji")}
+    else:
+        of = {"model": fingerprint.of_model("doom"), "clips_of": fingerprint.of_clips(CLIPS)}
     case = {"method": method.name, **options(method), f"{experiment.drawn}s": items, **of}
     return json.dumps(case, sort_keys=True)
 
@@ -100,9 +108,7 @@ def main() -> None:
     todo = [(experiment, method) for experiment in EXPERIMENTS for method in experiment.cases()]
     for experiment, method in tqdm(todo, desc="methods"):
         items = args.pictures if experiment.drawn == "picture" else args.clips
-        case = Case(method, cd.Sampling(), experiment.guidance, experiment.batch)
-        row = kept.get(name_of(experiment, method, items),
-                       lambda case=case, drawn=experiment.drawn, items=items: count(work_of(drawn, items), case))
+        row = kept.get(name_of(experiment, method, items), partial(measure, experiment, method, items))
         results.setdefault(experiment, {})[method] = row
         write_text(OUT / "drafts.md", report(results, args.pictures, args.clips))
     print((OUT / "drafts.md").read_text())

@@ -39,7 +39,6 @@ OTHERS = 0.3
 class Row:
     """What one picture has shown so far."""
 
-    codes: int
     labels: dict[int, list[tuple[int, Tensor]]] = field(default_factory=lambda: defaultdict(list))
     """By position, the distributions it has had, and the code that stood before it each time."""
     followers: dict[int, Tensor] = field(default_factory=dict)
@@ -60,17 +59,21 @@ class Watch:
     rows: dict[int, Row] = field(default_factory=dict)
     places: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     """By predictor, the place of the true code, from 1 on."""
-    seen: Tensor = field(init=False)
-    """``[C, C]``: sum of the true distributions behind each code, of all pictures."""
 
-    def __post_init__(self) -> None:
-        self.seen = torch.zeros(self.codes, self.codes)
+    @property
+    def seen(self) -> Tensor:
+        """``[C, C]``: sum of the true distributions behind each code, of all pictures."""
+        total = torch.zeros(self.codes, self.codes)
+        for row in self.rows.values():
+            for code, distribution in row.followers.items():
+                total[code] += distribution
+        return total
 
     def verify(self, window: Window, target: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
         """Exact match, watched."""
         accepted, token = exact_match(window, target, drawn)
         for i, number in enumerate(window.rows.tolist()):
-            row = self.rows.setdefault(number, Row(self.codes))
+            row = self.rows.setdefault(number, Row())
             self._judge(row, target[i, 0], window.noise[i, 0])
             end = int(accepted[i])
             codes = [*window.drafts[i, :end].tolist(), int(token[i])]  # committed now
@@ -91,8 +94,7 @@ class Watch:
     def _learn(self, row: Row, before: list[int], target: Tensor) -> None:
         for code, distribution in zip(before, target, strict=True):
             if code >= 0:
-                row.followers[code] = row.followers.get(code, torch.zeros_like(distribution)) + distribution
-                self.seen[code] += distribution
+                row.followers[code] = row.followers.get(code, 0) + distribution
 
     def _foretell(self, row: Row, position: int) -> Iterator[tuple[str, Tensor]]:
         """Distributions of a position behind ``row.before``, up to a factor."""
