@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 import coupled_decoding as cd
 from benchmarks.held_out import CLIPS, CONTEXT, FRAMES, Clip, read_clips
-from coupled_decoding.decoding.guesses import GUESSES
+from coupled_decoding.decoding.rules.guesses import GUESSES
 from coupled_decoding.evaluation.bench import cases as bench
 from coupled_decoding.evaluation.bench import fingerprint
 from coupled_decoding.evaluation.bench.figures import save_figure

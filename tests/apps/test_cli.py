@@ -30,7 +30,7 @@ from coupled_decoding.apps.drawing import drawn
 from coupled_decoding.apps.folders import file_name
 from coupled_decoding.apps.progress import DecodingBar
 from coupled_decoding.apps.reports import sameness
-from coupled_decoding.decoding.guesses import GUESSES
+from coupled_decoding.decoding.rules.guesses import GUESSES
 from coupled_decoding.models.families import FAMILIES
 from coupled_decoding.models.session import TransformersSession
 from coupled_decoding.pipelines.files import save_png

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from coupled_decoding import Layout, Method, Sampling, decode
 from coupled_decoding.decoding.noise import exponentials
-from coupled_decoding.decoding.window import Window
+from coupled_decoding.decoding.rules.window import Window
 from coupled_decoding.evaluation.statistics import chi_square_p_value, count_sequences
 from coupled_decoding.evaluation.tabular import TabularSession
 

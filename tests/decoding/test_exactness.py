@@ -10,23 +10,22 @@ import torch
 from torch import Tensor
 
 from coupled_decoding import AR, SCD, SJD, Method, Sampling, SeedExact
-from coupled_decoding.decoding import (
+from coupled_decoding.decoding import methods, state
+from coupled_decoding.decoding.noise import Purpose, uniforms
+from coupled_decoding.decoding.rules import (
     branches,
     coupling,
     following,
     guesses,
     memory,
-    methods,
     prediction,
-    state,
     verification,
     window,
 )
-from coupled_decoding.decoding.coupling import COUPLINGS
-from coupled_decoding.decoding.draw import accepts, inverse_cdf, race, residual_draw
-from coupled_decoding.decoding.guesses import GUESSES, Entering
-from coupled_decoding.decoding.noise import Purpose, uniforms
-from coupled_decoding.decoding.window import Window
+from coupled_decoding.decoding.rules.coupling import COUPLINGS
+from coupled_decoding.decoding.rules.draw import accepts, inverse_cdf, race, residual_draw
+from coupled_decoding.decoding.rules.guesses import GUESSES, Entering
+from coupled_decoding.decoding.rules.window import Window
 from tests.decoding.helpers import SCENARIOS, THRESHOLD, assert_agrees, counts_and_laws, p_value
 
 DRAWS = 200_000

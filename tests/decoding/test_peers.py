@@ -13,7 +13,7 @@ from coupled_decoding.decoding.layout import BatchLayout
 from coupled_decoding.decoding.peers import GSD, PAC, Jacobi, ZipAR, pac
 from coupled_decoding.decoding.peers.gsd import neighbours
 from coupled_decoding.decoding.peers.zipar import staircase
-from coupled_decoding.decoding.window import Window
+from coupled_decoding.decoding.rules.window import Window
 from tests.decoding.helpers import SCENARIOS, THRESHOLD, ChainSession, assert_agrees, counts_and_laws, p_value
 
 GRIDS = [Layout.grid(h, w, torch.arange(5, 60), row_end=0, prefix=[2], suffix=[1]) for h, w in [(4, 5), (2, 3), (6, 6)]]

@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from coupled_decoding.decoding.arguments import columns_of, layouts_of, lengths_of, seeds_of
-from coupled_decoding.decoding.branches import Branches, grow
-from coupled_decoding.decoding.draw import race
-from coupled_decoding.decoding.following import Path
 from coupled_decoding.decoding.layout import BatchLayout, Layout
 from coupled_decoding.decoding.methods import SCD, Method
+from coupled_decoding.decoding.rules.branches import Branches, grow
+from coupled_decoding.decoding.rules.draw import race
+from coupled_decoding.decoding.rules.following import Path
+from coupled_decoding.decoding.rules.window import Window
+from coupled_decoding.decoding.sampling import Sampling, target_distribution
 from coupled_decoding.decoding.session import BranchingSession, Session
 from coupled_decoding.decoding.state import State
-from coupled_decoding.decoding.target import Sampling, target_distribution
 from coupled_decoding.decoding.trace import Step, Trace
 from coupled_decoding.decoding.tuning import Tuner, measure
-from coupled_decoding.decoding.window import Window
 
 READ_AT_ONCE = 256
 """Given tokens that one forward reads before decoding starts."""

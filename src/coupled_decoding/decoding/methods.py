@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
-from coupled_decoding.decoding.branches import Branches, grow
-from coupled_decoding.decoding.coupling import COUPLINGS, Coupling
-from coupled_decoding.decoding.following import Following, match, resample
-from coupled_decoding.decoding.guesses import GUESSES, REMEMBERING, Guess
 from coupled_decoding.decoding.layout import BatchLayout
-from coupled_decoding.decoding.schedule import Schedule
-from coupled_decoding.decoding.target import Sampling
+from coupled_decoding.decoding.rules.branches import Branches, grow
+from coupled_decoding.decoding.rules.coupling import COUPLINGS, Coupling
+from coupled_decoding.decoding.rules.following import Following, match, resample
+from coupled_decoding.decoding.rules.guesses import GUESSES, REMEMBERING, Guess
+from coupled_decoding.decoding.rules.schedule import Schedule
+from coupled_decoding.decoding.rules.verification import Verification, exact_match, rejection_sampling
+from coupled_decoding.decoding.rules.window import Window
+from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.decoding.tuning import LONGEST
-from coupled_decoding.decoding.verification import Verification, exact_match, rejection_sampling
-from coupled_decoding.decoding.window import Window
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Method:
             this machine, branches included; see :mod:`coupled_decoding.decoding.tuning`.
         first_guess: what a position that enters the window starts from: ``"uniform"``, ``"random"``, ``"repeat"``,
             ``"above"``, ``"previous-frame"`` or ``"previous-frame-distribution"``; see
-            :mod:`coupled_decoding.decoding.guesses`.
+            :mod:`coupled_decoding.decoding.rules.guesses`.
         predict: redraw the first draft behind each commit from what foretells it best; see
-            :mod:`coupled_decoding.decoding.prediction`. False is the method as published.
+            :mod:`coupled_decoding.decoding.rules.prediction`. False is the method as published.
         branches: tokens of other candidates that a forward reads beside the window, where drafts are likely to fail;
-            see :mod:`coupled_decoding.decoding.branches`. The session must be a
+            see :mod:`coupled_decoding.decoding.rules.branches`. The session must be a
             :class:`coupled_decoding.BranchingSession`, as all of this package are.
     """
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from coupled_decoding.decoding.branches import Branches
-from coupled_decoding.decoding.following import Path
-from coupled_decoding.decoding.guesses import Entering, Guess
 from coupled_decoding.decoding.layout import BatchLayout
-from coupled_decoding.decoding.memory import Memory
 from coupled_decoding.decoding.noise import exponentials
-from coupled_decoding.decoding.prediction import NEWEST, predicted
-from coupled_decoding.decoding.schedule import Schedule
-from coupled_decoding.decoding.window import Window
+from coupled_decoding.decoding.rules.branches import Branches
+from coupled_decoding.decoding.rules.following import Path
+from coupled_decoding.decoding.rules.guesses import Entering, Guess
+from coupled_decoding.decoding.rules.memory import Memory
+from coupled_decoding.decoding.rules.prediction import NEWEST, predicted
+from coupled_decoding.decoding.rules.schedule import Schedule
+from coupled_decoding.decoding.rules.window import Window
 
 
 class State:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from coupled_decoding.decoding.layout import Layout
-from coupled_decoding.decoding.target import Sampling, target_distribution
+from coupled_decoding.decoding.sampling import Sampling, target_distribution
 
 
 class TabularSession:

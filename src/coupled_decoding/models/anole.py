@@ -27,7 +27,7 @@ from torch import Tensor
 from transformers import ChameleonConfig
 
 from coupled_decoding.decoding.layout import Layout
-from coupled_decoding.decoding.target import Sampling
+from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.models.chameleon import (
     BOI,
     BOS,

@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from coupled_decoding.decoding.layout import Layout
-from coupled_decoding.decoding.target import Sampling
+from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.models.backbone import Backbone, as_logits
 from coupled_decoding.models.cache import PositionCache
 from coupled_decoding.models.cosmos_tokenizer import FRAMES_A_CODE, PIXELS_A_CODE, CosmosTokenizer

@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from coupled_decoding.decoding.layout import Layout
-from coupled_decoding.decoding.target import Sampling
+from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.models.backbone import Backbone, as_logits
 from coupled_decoding.models.clip_tokenizer import CHANGE_DOWNSAMPLING, ClipConfig, ClipTokenizer
 from coupled_decoding.models.clip_transformer import ClipTransformer, ClipTransformerConfig, rotary_turns

@@ -23,7 +23,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from coupled_decoding.decoding.layout import Layout
-from coupled_decoding.decoding.target import Sampling
+from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.models.causal_lm import CausalLM
 from coupled_decoding.models.family import (
     Card,

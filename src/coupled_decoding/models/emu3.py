@@ -31,7 +31,7 @@ from torch import Tensor
 from transformers import Emu3ForCausalLM, Emu3TextConfig, Emu3VQVAE, Emu3VQVAEConfig
 
 from coupled_decoding.decoding.layout import Layout
-from coupled_decoding.decoding.target import Sampling
+from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.models.causal_lm import CausalLM
 from coupled_decoding.models.family import Card, PictureModel, Size, checked_prompt, to_images, to_pixels
 from coupled_decoding.models.files import (

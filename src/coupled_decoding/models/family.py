@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from coupled_decoding.decoding.layout import Layout
+from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.decoding.session import Session
-from coupled_decoding.decoding.target import Sampling
 from coupled_decoding.models.files import Placement
 
 Size = tuple[int, int]

@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from transformers import GlmImageTextConfig, GlmImageTextModel
 
 from coupled_decoding.decoding.layout import Layout
-from coupled_decoding.decoding.target import Sampling
+from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.models.backbone import Backbone, as_logits
 from coupled_decoding.models.family import Card, PictureModel, Size, checked_prompt
 from coupled_decoding.models.files import (

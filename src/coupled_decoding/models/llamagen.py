@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from coupled_decoding.decoding.layout import Layout
-from coupled_decoding.decoding.target import Sampling
+from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.models.backbone import Backbone, as_logits
 from coupled_decoding.models.family import Card, Size
 from coupled_decoding.models.files import Placement, load_weights, read_tensors, require_files

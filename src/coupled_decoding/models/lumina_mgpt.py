@@ -28,7 +28,7 @@ import re
 from pathlib import Path
 
 from coupled_decoding.decoding.layout import Layout
-from coupled_decoding.decoding.target import Sampling
+from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.models.chameleon import (
     BOI,
     BOS,

@@ -28,7 +28,7 @@ from PIL import Image
 from torch import Tensor
 
 from coupled_decoding.decoding.layout import Layout
-from coupled_decoding.decoding.target import Sampling
+from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.models.chameleon import chameleon_config, language_config, load_backbone
 from coupled_decoding.models.family import Card, PictureModel, Size, checked_prompt, to_images, to_pixels
 from coupled_decoding.models.files import Placement, naming, read_folder, require_files

@@ -20,7 +20,7 @@ from transformers.generation import (
 from coupled_decoding.decoding.arguments import MAX_SEED
 from coupled_decoding.decoding.loop import decode
 from coupled_decoding.decoding.methods import SCD, Method
-from coupled_decoding.decoding.target import Sampling
+from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.decoding.trace import Step, Trace
 from coupled_decoding.models.causal_lm import CausalLM
 from coupled_decoding.models.processed import ProcessedSession

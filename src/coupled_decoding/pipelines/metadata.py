@@ -9,7 +9,7 @@ import torch
 
 from coupled_decoding.decoding.methods import Method
 from coupled_decoding.decoding.noise import NOISE_VERSION
-from coupled_decoding.decoding.target import Sampling
+from coupled_decoding.decoding.sampling import Sampling
 
 
 def recipe(model: str, dtype: torch.dtype, method: Method, sampling: Sampling) -> dict[str, str]:

@@ -13,8 +13,8 @@ from coupled_decoding.decoding.arguments import seeds_of
 from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.loop import Decoded, Decoding, decode
 from coupled_decoding.decoding.methods import SCD, Method
+from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.decoding.session import RefillableSession
-from coupled_decoding.decoding.target import Sampling
 from coupled_decoding.decoding.trace import Step, Trace
 from coupled_decoding.models.family import PictureModel, Size
 from coupled_decoding.pipelines.metadata import recipe

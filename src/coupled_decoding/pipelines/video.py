@@ -13,7 +13,7 @@ from torch import Tensor
 
 from coupled_decoding.decoding.loop import decode
 from coupled_decoding.decoding.methods import SCD, Method
-from coupled_decoding.decoding.target import Sampling
+from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.decoding.trace import Step, Trace
 from coupled_decoding.models.video_family import VideoModel
 from coupled_decoding.pipelines.metadata import recipe

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from coupled_decoding.decoding.methods import SJD
-from coupled_decoding.decoding.verification import Verification, commit_passed
-from coupled_decoding.decoding.window import Window
+from coupled_decoding.decoding.rules.verification import Verification, commit_passed
+from coupled_decoding.decoding.rules.window import Window
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from coupled_decoding.decoding.branches import Branches
-from coupled_decoding.decoding.coupling import COUPLINGS, Coupling
-from coupled_decoding.decoding.draw import accepts, inverse_cdf
-from coupled_decoding.decoding.following import Following, Path, replacement
 from coupled_decoding.decoding.methods import SJD
 from coupled_decoding.decoding.noise import Purpose, uniforms
-from coupled_decoding.decoding.window import Window
+from coupled_decoding.decoding.rules.branches import Branches
+from coupled_decoding.decoding.rules.coupling import COUPLINGS, Coupling
+from coupled_decoding.decoding.rules.draw import accepts, inverse_cdf
+from coupled_decoding.decoding.rules.following import Following, Path, replacement
+from coupled_decoding.decoding.rules.window import Window
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def climb(window: Window, branches: Branches, target: Tensor, width: int, depth:
     """Up the tree of :func:`grow_tree`, at each level to the first candidate that passes.
 
     Where none does, the token is drawn from what is left, and the path ends there; see
-    :func:`coupled_decoding.decoding.following.resample`, which does the same at one level.
+    :func:`coupled_decoding.decoding.rules.following.resample`, which does the same at one level.
     """
     assert window.labels is not None
     rows, positions = window.index.shape

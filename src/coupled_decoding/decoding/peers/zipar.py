@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from coupled_decoding.decoding.coupling import Coupling
-from coupled_decoding.decoding.draw import race
-from coupled_decoding.decoding.guesses import Entering, Guess, copy
 from coupled_decoding.decoding.layout import BatchLayout
 from coupled_decoding.decoding.methods import Method
-from coupled_decoding.decoding.schedule import Schedule
-from coupled_decoding.decoding.verification import Verification, leading
-from coupled_decoding.decoding.window import Window
+from coupled_decoding.decoding.rules.coupling import Coupling
+from coupled_decoding.decoding.rules.draw import race
+from coupled_decoding.decoding.rules.guesses import Entering, Guess, copy
+from coupled_decoding.decoding.rules.schedule import Schedule
+from coupled_decoding.decoding.rules.verification import Verification, leading
+from coupled_decoding.decoding.rules.window import Window
 
 
 @dataclass(frozen=True)

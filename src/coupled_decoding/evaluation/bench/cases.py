@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from coupled_decoding.decoding.methods import AR, Method
-from coupled_decoding.decoding.target import Sampling
+from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.evaluation.bench.generate import Generate
 from coupled_decoding.evaluation.bench.methods import Asked, options
 

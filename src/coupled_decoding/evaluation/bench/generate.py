@@ -11,8 +11,8 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 from coupled_decoding.decoding.layout import Layout
+from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.decoding.session import Session
-from coupled_decoding.decoding.target import Sampling
 from coupled_decoding.models.causal_lm import CausalLM
 from coupled_decoding.models.session import TransformersSession
 

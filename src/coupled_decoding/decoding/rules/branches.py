@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from coupled_decoding.decoding.window import Window
+from coupled_decoding.decoding.rules.window import Window
 
 DEPTH = 16
 """Drafts of a window that may have other candidates, from its start."""

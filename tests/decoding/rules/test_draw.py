@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from coupled_decoding.decoding.draw import accepts, inverse_cdf, race, residual_draw
 from coupled_decoding.decoding.noise import exponentials
+from coupled_decoding.decoding.rules.draw import accepts, inverse_cdf, race, residual_draw
 from tests.decoding.helpers import THRESHOLD, assert_agrees
 
 DRAWS = 100_000

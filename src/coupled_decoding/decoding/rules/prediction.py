@@ -14,9 +14,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from coupled_decoding.decoding.draw import race
-from coupled_decoding.decoding.memory import Memory
-from coupled_decoding.decoding.window import Window
+from coupled_decoding.decoding.rules.draw import race
+from coupled_decoding.decoding.rules.memory import Memory
+from coupled_decoding.decoding.rules.window import Window
 
 NEWEST = 0.4
 """Weight of the newest label in a position's average."""

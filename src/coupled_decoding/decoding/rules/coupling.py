@@ -12,9 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from coupled_decoding.decoding.draw import accepts, inverse_cdf, race, residual_draw
 from coupled_decoding.decoding.noise import Purpose
-from coupled_decoding.decoding.window import Window
+from coupled_decoding.decoding.rules.draw import accepts, inverse_cdf, race, residual_draw
+from coupled_decoding.decoding.rules.window import Window
 
 Coupling = Callable[[Window, Tensor], tuple[Tensor, Tensor]]
 

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from coupled_decoding import SJD, Layout, SeedExact, decode
-from coupled_decoding.decoding.guesses import GUESSES, Entering
-from coupled_decoding.decoding.memory import KEPT, Memory
 from coupled_decoding.decoding.noise import exponentials
+from coupled_decoding.decoding.rules.guesses import GUESSES, Entering
+from coupled_decoding.decoding.rules.memory import KEPT, Memory
 from tests.decoding.helpers import ChainSession, assert_agrees
 
 COUNT = 20_000

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from coupled_decoding.decoding.coupling import COUPLINGS, gumbel, independent, maximal
+from coupled_decoding.decoding.rules.coupling import COUPLINGS, gumbel, independent, maximal
 from tests.decoding.helpers import THRESHOLD, assert_agrees, window_of
 
 ROWS = 20_000

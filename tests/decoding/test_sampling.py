@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from coupled_decoding import Sampling
-from coupled_decoding.decoding.target import target_distribution
+from coupled_decoding.decoding.sampling import target_distribution
 
 # few values, so that ties are common, also at the k-th place and at the edge of the nucleus
 TIED = st.sampled_from([-3.0, -1.0, 0.0, 0.5, 0.5, 2.0])

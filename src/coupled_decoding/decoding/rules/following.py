@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from coupled_decoding.decoding.branches import CANDIDATES, Branches
-from coupled_decoding.decoding.draw import accepts, inverse_cdf, race
 from coupled_decoding.decoding.noise import Purpose, uniforms
-from coupled_decoding.decoding.verification import leading
-from coupled_decoding.decoding.window import Window
+from coupled_decoding.decoding.rules.branches import CANDIDATES, Branches
+from coupled_decoding.decoding.rules.draw import accepts, inverse_cdf, race
+from coupled_decoding.decoding.rules.verification import leading
+from coupled_decoding.decoding.rules.window import Window
 
 
 @dataclass(eq=False)

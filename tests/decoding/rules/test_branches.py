@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coupled_decoding.decoding.branches import grow
 from coupled_decoding.decoding.noise import exponentials
-from coupled_decoding.decoding.window import Window
+from coupled_decoding.decoding.rules.branches import grow
+from coupled_decoding.decoding.rules.window import Window
 
 POSITIONS, CODES = 6, 8
 

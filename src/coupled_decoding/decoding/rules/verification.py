@@ -12,8 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from coupled_decoding.decoding.draw import accepts, residual_draw
-from coupled_decoding.decoding.window import Window
+from coupled_decoding.decoding.rules.draw import accepts, residual_draw
+from coupled_decoding.decoding.rules.window import Window
 
 Verification = Callable[[Window, Tensor, Tensor], tuple[Tensor, Tensor]]
 

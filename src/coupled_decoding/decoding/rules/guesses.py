@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from coupled_decoding.decoding.draw import race
+from coupled_decoding.decoding.rules.draw import race
 
 
 @dataclass(frozen=True, eq=False)
