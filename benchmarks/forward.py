@@ -23,7 +23,7 @@ from benchmarks.roofline import FIGURES, FLOAT32, SHIPPED, SIZES, bandwidth, pea
 from coupled_decoding.evaluation.bench.kept import write_text
 from coupled_decoding.evaluation.bench.machine import in_words
 from coupled_decoding.evaluation.roofline import Device, least_seconds
-from coupled_decoding.models.compiling import compile_forward
+from coupled_decoding.serving.compiling import compile_forward
 
 TOKENS = (1, 8, 16, 32, 64)
 PAST = SIZES[SHIPPED]

@@ -34,10 +34,10 @@ from coupled_decoding.evaluation.roofline import (
     least_seconds,
     speedup_left,
 )
-from coupled_decoding.models.backbone import Backbone
-from coupled_decoding.models.causal_lm import CausalLM
-from coupled_decoding.models.files import require_extra
-from coupled_decoding.models.session import TransformersSession
+from coupled_decoding.extras import require_extra
+from coupled_decoding.serving.backbone import Backbone
+from coupled_decoding.serving.causal_lm import CausalLM
+from coupled_decoding.serving.session import TransformersSession
 
 FIGURES, IMAGES = Path("docs/figures"), Path("docs/images")
 TOKENS = (1, 2, 4, 8, 16, 32, 64, 128, 256)

@@ -29,7 +29,7 @@ from coupled_decoding.evaluation.bench.machine import describe
 from coupled_decoding.evaluation.bench.methods import compared, options
 from coupled_decoding.evaluation.bench.running import count
 from coupled_decoding.evaluation.bench.work import ClipWork
-from coupled_decoding.models.files import require_extra
+from coupled_decoding.extras import require_extra
 from coupled_decoding.pipelines.video import VideoPipeline
 
 FIGURES, IMAGES = Path("docs/figures"), Path("docs/images")

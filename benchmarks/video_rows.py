@@ -15,7 +15,7 @@ import coupled_decoding as cd
 from benchmarks.held_out import CONTEXT, FRAMES, Clip
 from coupled_decoding.evaluation.bench.kept import kept_tensor
 from coupled_decoding.evaluation.clips import ClipFeatures
-from coupled_decoding.models.family import to_pixels
+from coupled_decoding.media.pixels import to_pixels
 from coupled_decoding.pipelines.video import VideoPipeline
 
 HELD_OUT, TOKENIZER, AR = "held-out clips", "held-out clips through the tokenizer", "AR"

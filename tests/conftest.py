@@ -9,11 +9,11 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from coupled_decoding.models import doom
-from coupled_decoding.models.clip_tokenizer import ChangeConfig, ClipConfig, ClipTokenizer
-from coupled_decoding.models.clip_transformer import ClipTransformer, ClipTransformerConfig
-from coupled_decoding.models.emoji import write_checkpoint
-from coupled_decoding.models.vq import VQConfig, VQTokenizer
+from coupled_decoding.models.families import doom
+from coupled_decoding.models.families.emoji import write_checkpoint
+from coupled_decoding.models.networks.clip_tokenizer import ChangeConfig, ClipConfig, ClipTokenizer
+from coupled_decoding.models.networks.clip_transformer import ClipTransformer, ClipTransformerConfig
+from coupled_decoding.models.networks.vq import VQConfig, VQTokenizer
 
 torch.set_num_threads(1)  # pytest runs one worker a core; more threads than cores wait for each other
 

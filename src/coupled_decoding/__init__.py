@@ -8,8 +8,8 @@ from coupled_decoding.decoding.noise import NOISE_VERSION
 from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.decoding.session import BranchingSession, Session
 from coupled_decoding.decoding.trace import Step, Trace
-from coupled_decoding.pipelines.generate import generate_with
 from coupled_decoding.pipelines.load import from_pretrained
+from coupled_decoding.serving.generate_with import generate_with
 
 __all__ = [
     "AR", "NOISE_VERSION", "SCD", "SJD", "BranchingSession", "Decoded", "Layout", "Method", "Sampling", "SeedExact",

@@ -100,7 +100,7 @@ class TestPictures:
         assert (document["dtype"], document["seed"]) == ("float64", 9)
 
     def test_without_matplotlib_there_are_no_plots(self, scd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("coupled_decoding.models.files.find_spec", lambda name: None)
+        monkeypatch.setattr("coupled_decoding.extras.find_spec", lambda name: None)
         result = scd(*SMALL)
         assert re.fullmatch(r"scd: note: drawing plots needs matplotlib: pip install 'coupled-decoding\[plot\]'; .*\n",
                             result.stderr)

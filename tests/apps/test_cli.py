@@ -31,10 +31,10 @@ from coupled_decoding.apps.folders import file_name
 from coupled_decoding.apps.progress import DecodingBar
 from coupled_decoding.apps.reports import sameness
 from coupled_decoding.decoding.rules.guesses import GUESSES
-from coupled_decoding.models.families import FAMILIES
-from coupled_decoding.models.session import TransformersSession
-from coupled_decoding.pipelines.files import save_png
+from coupled_decoding.media.pictures import save_png
+from coupled_decoding.models.registry import FAMILIES
 from coupled_decoding.pipelines.pictures import PicturePipeline, Pictures
+from coupled_decoding.serving.session import TransformersSession
 from tests.apps.helpers import names
 from tests.models.families.test_janus import write_original
 
@@ -186,7 +186,7 @@ class TestBatches:
             written.append(file.name)
             save_png(image, file, metadata)
 
-        monkeypatch.setattr("coupled_decoding.pipelines.files.save_png", fill)
+        monkeypatch.setattr("coupled_decoding.media.pictures.save_png", fill)
         said = scd("generate", "a cat", "-n", 4, "--seed", 7, "--batch", 1, bad=True).stderr
         assert "cannot write 'out/a-cat-seed9.png': No space left on device" in said
         assert names(Path("out")) == {"a-cat-seed7.png", "a-cat-seed8.png"} == set(written)

@@ -20,7 +20,7 @@ from coupled_decoding.apps import preview
 from coupled_decoding.apps.cli import app
 from coupled_decoding.apps.films import CONTEXT, DRAWN, Reel, film, strips
 from coupled_decoding.apps.sheets import LARGEST_SIDE, MARGIN
-from coupled_decoding.pipelines.footage import examples
+from coupled_decoding.media.footage import examples
 from tests.apps.helpers import names
 from tests.models.families.test_cosmos import checkpoints, small_clips
 
@@ -178,7 +178,7 @@ class TestFootage:
     def test_a_video_is_context(self, scd: Any) -> None:
         """Its rate and size are said, and a video of one frame is enough."""
         pytest.importorskip("av")
-        from coupled_decoding.pipelines.films import save_film
+        from coupled_decoding.media.films import save_film
 
         for count in (1, 12):
             save_film(iter(pictures(count, (128, 72))), count, Path(f"{count}.mp4"), 30, {})
@@ -352,7 +352,7 @@ class TestBadInput:
             assert f"use scd video CONTEXT --model {tiny_doom}" in stderr
 
     def test_without_the_extra(self, scd: Any, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("coupled_decoding.models.files.find_spec", lambda name: None)
+        monkeypatch.setattr("coupled_decoding.extras.find_spec", lambda name: None)
         Path("film.mp4").write_bytes(b"")
         for arguments in (["maze", "-o", "out.mp4"], ["film.mp4"]):
             assert "needs av: pip install 'coupled-decoding[video]'" in scd(*arguments, bad=True).stderr

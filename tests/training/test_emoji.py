@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from coupled_decoding.models.vq import VQConfig, VQTokenizer
+from coupled_decoding.models.networks.vq import VQConfig, VQTokenizer
 from training.emoji.captions import BOI, BOS, CODES, MAX_PROMPT, draw_caption, train_text_tokenizer
 from training.emoji.data import HELD_OUT_PERCENT, SKIN_TONES, base_key, held_out
 from training.emoji.tokenizer import MovingCodebook, sampling_weights, shift

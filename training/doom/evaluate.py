@@ -21,8 +21,8 @@ from benchmarks.held_out import CONTEXT, FRAMES, Clip, read_clips
 from coupled_decoding.evaluation.bench.figures import save_figure
 from coupled_decoding.evaluation.clips import psnr
 from coupled_decoding.evaluation.entropy import mean_entropy
-from coupled_decoding.models.doom import DoomModel
-from coupled_decoding.models.family import to_pixels
+from coupled_decoding.media.pixels import to_pixels
+from coupled_decoding.models.families.doom import DoomModel
 from training.doom.tokenizer import CHECKPOINT as TOKENIZER_CHECKPOINT
 from training.doom.transformer import CHECKPOINT
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from coupled_decoding.models.clip_transformer import ClipTransformer, ClipTransformerConfig
-from coupled_decoding.models.doom import write_checkpoint
+from coupled_decoding.models.families.doom import write_checkpoint
+from coupled_decoding.models.networks.clip_transformer import ClipTransformer, ClipTransformerConfig
 from training.doom.tokenizer import load_tokenizer
 from training.doom.transformer import BEST
 

@@ -17,7 +17,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from benchmarks.held_out import CLIPS, FRAMES, write_clip
-from coupled_decoding.models.writing import folder_written_whole
+from coupled_decoding.atomic import folder_written_whole
 from training.doom.data import CHOSEN_BY, SCENARIOS
 from training.doom.tokenizer import load_frames
 

@@ -24,8 +24,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from coupled_decoding.evaluation.clips import psnr
-from coupled_decoding.models.clip_tokenizer import ChangeConfig, ClipConfig, ClipTokenizer
-from coupled_decoding.models.vq import VQConfig
+from coupled_decoding.models.networks.clip_tokenizer import ChangeConfig, ClipConfig, ClipTokenizer
+from coupled_decoding.models.networks.vq import VQConfig
 from training import checkpoints
 from training.doom.data import BUILD
 from training.perceptual import PerceptualLoss

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from coupled_decoding.models.clip_tokenizer import ClipTokenizer
-from coupled_decoding.models.clip_transformer import ClipTransformer, ClipTransformerConfig, rotary_turns
+from coupled_decoding.models.networks.clip_tokenizer import ClipTokenizer
+from coupled_decoding.models.networks.clip_transformer import ClipTransformer, ClipTransformerConfig, rotary_turns
 from training.doom.data import BUILD, CHOSEN_BY
 from training.doom.tokenizer import CHECKPOINT as TOKENIZER_CHECKPOINT
 from training.doom.tokenizer import CLIP, as_tensor, load_frames, load_tokenizer

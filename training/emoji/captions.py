@@ -10,7 +10,7 @@ import random
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from coupled_decoding.models.vq import VQConfig
+from coupled_decoding.models.networks.vq import VQConfig
 from training.emoji.data import STYLES
 
 CODES = VQConfig().codes

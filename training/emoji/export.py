@@ -13,7 +13,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import LlamaForCausalLM
 
-from coupled_decoding.models.emoji import write_checkpoint
+from coupled_decoding.models.families.emoji import write_checkpoint
 from training.emoji.captions import MAX_PROMPT
 from training.emoji.data import BUILD
 from training.emoji.transformer import BEST, GRID, load_vq, model_config

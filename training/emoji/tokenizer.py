@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from coupled_decoding.evaluation.clips import psnr
-from coupled_decoding.models.vq import VQConfig, VQTokenizer
+from coupled_decoding.models.networks.vq import VQConfig, VQTokenizer
 from training import checkpoints
 from training.emoji.data import BUILD
 from training.vector_quantisation import MovingCodebook, reconstruction_loss

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from coupled_decoding.models.vq import VQConfig, VQTokenizer
+from coupled_decoding.models.networks.vq import VQConfig, VQTokenizer
 from training.emoji.captions import CODES, MAX_PROMPT, PAD, VOCAB_SIZE, draw_caption, train_text_tokenizer
 from training.emoji.data import BUILD
 from training.emoji.tokenizer import CHECKPOINT as TOKENIZER_CHECKPOINT

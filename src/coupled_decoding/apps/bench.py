@@ -161,7 +161,7 @@ def _contexts(
     pipe: VideoPipeline, names: list[str] | None, context_frames: int | None, num_frames: int
 ) -> tuple[list[Any], int]:
     """First frames of each clip, and the frames that each is to have in all."""
-    from coupled_decoding.pipelines.footage import examples, find_footage
+    from coupled_decoding.media.footage import examples, find_footage
 
     with refusing(FileNotFoundError):
         places = [find_footage(name) for name in names or examples()]
@@ -237,7 +237,7 @@ def _plot(folder: Path, work: Work, figures: Sequence[Figures]) -> dict[str, str
     """Draw the plots that there is something to see in; file names, and what each shows."""
     from coupled_decoding.evaluation.bench.plots import PLOTS, Shown
     from coupled_decoding.evaluation.bench.work import places
-    from coupled_decoding.models.files import require_extra
+    from coupled_decoding.extras import require_extra
 
     try:
         require_extra("matplotlib", "plot", "drawing plots")

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from coupled_decoding.models.family import Card
+    from coupled_decoding.models.contract import Card
 
 
 def cards() -> list[Card]:
-    from coupled_decoding.models.families import FAMILIES
+    from coupled_decoding.models.registry import FAMILIES
 
     return [family.card for family in FAMILIES]
 

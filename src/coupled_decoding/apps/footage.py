@@ -12,8 +12,8 @@ from coupled_decoding.apps import options
 from coupled_decoding.apps.errors import refusing
 
 if TYPE_CHECKING:
-    from coupled_decoding.models.video_family import VideoModel
-    from coupled_decoding.pipelines.footage import Footage
+    from coupled_decoding.media.footage import Footage
+    from coupled_decoding.models.contract import VideoModel
 
 SAME_RATE = 0.05
 """By what share frames a second may differ from the model's without a word: files round them."""
@@ -21,7 +21,7 @@ SAME_RATE = 0.05
 
 def footage_of(model: VideoModel, place: Path, start: int, asked: int | None) -> Footage:
     """The frames to go on from; what was done to them is said on stderr."""
-    from coupled_decoding.pipelines.footage import read_footage
+    from coupled_decoding.media.footage import read_footage
 
     wanted = options.CONTEXT_FRAMES if asked is None else asked
     with refusing(ValueError, OSError, ModuleNotFoundError):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def load_pictures(model: str, dtype: DtypeName | None, device: str | None, compiled: bool) -> PicturePipeline:
     """A model that draws pictures of prompts."""
-    from coupled_decoding.models.video_family import VideoModel
+    from coupled_decoding.models.contract import VideoModel
 
     with refusing(ValueError, OSError):
         family = _family(model)
@@ -30,7 +30,7 @@ def load_video(
     model: str, dtype: DtypeName | None, device: str | None, compiled: bool, allow_torchscript: bool
 ) -> VideoPipeline:
     """A model that goes on with clips."""
-    from coupled_decoding.models.video_family import VideoModel
+    from coupled_decoding.models.contract import VideoModel
 
     with refusing(ValueError, OSError):
         family = _family(model)
@@ -47,7 +47,7 @@ def load_any(
     model: str, dtype: DtypeName | None, device: str | None, allow_torchscript: bool
 ) -> PicturePipeline | VideoPipeline:
     """A model of either kind, also one whose tokens are no pictures by themselves."""
-    from coupled_decoding.models.video_family import VideoModel
+    from coupled_decoding.models.contract import VideoModel
 
     with refusing(ValueError, OSError):
         family = _family(model)

@@ -27,7 +27,7 @@ def writing(file: Path) -> Iterator[None]:
 
 def save(image: Image, file: Path, metadata: Mapping[str, str]) -> None:
     """Write a PNG file with metadata."""
-    from coupled_decoding.pipelines.files import save_png
+    from coupled_decoding.media.pictures import save_png
 
     with writing(file):
         save_png(image, file, metadata)

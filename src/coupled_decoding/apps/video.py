@@ -87,8 +87,8 @@ def video(
     All methods side by side, and how many forwards each took:
       scd video maze --compare --seed 7 -o methods.gif
     """
-    from coupled_decoding.pipelines.films import check_film, save_film
-    from coupled_decoding.pipelines.footage import find_footage
+    from coupled_decoding.media.films import check_film, save_film
+    from coupled_decoding.media.footage import find_footage
 
     with refusing(ValueError, FileNotFoundError, ModuleNotFoundError):
         check_film(output)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coupled_decoding.models.files import load_weights, require_extra
+from coupled_decoding.extras import require_extra
+from coupled_decoding.models.checkpoints.reading import load_weights
 
 AT_ONCE = 32
 """Frames in one forward."""

@@ -10,13 +10,12 @@ from typing import Any
 
 import torch
 
-from coupled_decoding.models.compiling import compile_forward
-from coupled_decoding.models.families import FAMILIES
-from coupled_decoding.models.family import PictureModel
-from coupled_decoding.models.files import Placement
-from coupled_decoding.models.video_family import VideoModel
+from coupled_decoding.models.checkpoints.placement import Placement
+from coupled_decoding.models.contract import PictureModel, VideoModel
+from coupled_decoding.models.registry import FAMILIES
 from coupled_decoding.pipelines.pictures import PicturePipeline
 from coupled_decoding.pipelines.video import VideoPipeline
+from coupled_decoding.serving.compiling import compile_forward
 
 SHIPPED = ("emoji", "doom")
 """Models that come with the package."""

@@ -16,7 +16,8 @@ from coupled_decoding.decoding.methods import SCD, Method
 from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.decoding.session import RefillableSession
 from coupled_decoding.decoding.trace import Step, Trace
-from coupled_decoding.models.family import PictureModel, Size
+from coupled_decoding.media.pixels import Size
+from coupled_decoding.models.contract import PictureModel
 from coupled_decoding.pipelines.metadata import recipe
 
 

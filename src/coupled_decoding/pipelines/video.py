@@ -15,7 +15,7 @@ from coupled_decoding.decoding.loop import decode
 from coupled_decoding.decoding.methods import SCD, Method
 from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.decoding.trace import Step, Trace
-from coupled_decoding.models.video_family import VideoModel
+from coupled_decoding.models.contract import VideoModel
 from coupled_decoding.pipelines.metadata import recipe
 
 Clip = Sequence[Image.Image]

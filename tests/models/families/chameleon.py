@@ -19,9 +19,9 @@ from transformers import (
     JanusVQVAEConfig,
 )
 
-from coupled_decoding.models.files import under
-from coupled_decoding.models.janus import renamed_port
-from coupled_decoding.models.vqgan import renamed_vq16
+from coupled_decoding.models.checkpoints.reading import under
+from coupled_decoding.models.families.janus import renamed_port
+from coupled_decoding.models.networks.vqgan import renamed_vq16
 from tests.models.families.helpers import write_tokenizer
 
 CODES = 24

@@ -12,9 +12,9 @@ from torch import Tensor
 from transformers import ChameleonForConditionalGeneration
 
 import coupled_decoding as cd
-from coupled_decoding.models import anole
-from coupled_decoding.models.anole import RENAMED, AnoleModel, meta_config, renamed_meta
-from coupled_decoding.models.chameleon import LanguageModel, language_weights
+from coupled_decoding.models.families import anole
+from coupled_decoding.models.families.anole import RENAMED, AnoleModel, meta_config, renamed_meta
+from coupled_decoding.models.families.chameleon import LanguageModel, language_weights
 from tests.models.families.chameleon import (
     CODES,
     assert_codes_and_pixels,

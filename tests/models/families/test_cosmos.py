@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 
 import coupled_decoding as cd
 from coupled_decoding.apps.cli import app
-from coupled_decoding.models import cosmos
-from coupled_decoding.models.cosmos_transformer import CosmosTransformer
+from coupled_decoding.models.families import cosmos
+from coupled_decoding.models.networks.cosmos_transformer import CosmosTransformer
 from tests.models.families.helpers import (
     METHODS,
     P_VALUE,

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 import coupled_decoding as cd
-from coupled_decoding.models.clip_transformer import ClipTransformerConfig, rotary_turns
-from coupled_decoding.models.doom import FILES, MOST_FRAMES, DoomModel
+from coupled_decoding.models.families.doom import FILES, MOST_FRAMES, DoomModel
+from coupled_decoding.models.networks.clip_transformer import ClipTransformerConfig, rotary_turns
 from coupled_decoding.pipelines.video import VideoPipeline
 from tests.decoding.helpers import assert_agrees
 from tests.models.families.helpers import METHODS

@@ -28,7 +28,10 @@ from transformers import (
 )
 
 import coupled_decoding as cd
-from coupled_decoding.models.emu3 import (
+from coupled_decoding.media.pixels import to_images, to_pixels
+from coupled_decoding.models.checkpoints.reading import under
+from coupled_decoding.models.families import emu3
+from coupled_decoding.models.families.emu3 import (
     BOI,
     BOS,
     EOF,
@@ -42,8 +45,6 @@ from coupled_decoding.models.emu3 import (
     renamed_port,
     renamed_vision_tokenizer,
 )
-from coupled_decoding.models.family import to_images, to_pixels
-from coupled_decoding.models.files import under
 from coupled_decoding.pipelines.pictures import PicturePipeline
 from tests.models.families.helpers import (
     assert_decodes_as_ar,
@@ -301,8 +302,8 @@ def test_seed_exact_is_ar_in_float64_and_every_stream_is_legal(checkpoint: tuple
 
 
 def test_scd_draws_as_ar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coupled_decoding.models.emu3.NEGATIVE", "blurry")  # the published one is 200 tokens here
-    monkeypatch.setattr("coupled_decoding.models.emu3.POSITIVE", "")
+    monkeypatch.setattr(emu3, "NEGATIVE", "blurry")  # the published one is 200 tokens here
+    monkeypatch.setattr(emu3, "POSITIVE", "")
     write_resaved(tmp_path / "emu3")
     assert_draws_as_ar(small(tmp_path / "emu3"), "a red heart", pictures=2000)
 

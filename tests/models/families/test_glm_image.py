@@ -23,9 +23,9 @@ from typer.testing import CliRunner
 
 import coupled_decoding as cd
 from coupled_decoding.apps.cli import app
-from coupled_decoding.models import files, glm_image
-from coupled_decoding.models.files import under
-from coupled_decoding.models.glm_image import BEGIN, PART, grids_of, places_of, prior_token_ids
+from coupled_decoding.models.checkpoints.reading import under
+from coupled_decoding.models.families import glm_image
+from coupled_decoding.models.families.glm_image import BEGIN, PART, grids_of, places_of, prior_token_ids
 from tests.models.families.helpers import (
     METHODS,
     assert_draws_as_ar,
@@ -220,10 +220,10 @@ def test_a_picture_without_diffusers_or_its_files_is_one_clear_sentence(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, whole = cd.from_pretrained(folder).model, torch.zeros(1, 256, dtype=torch.long)
-    monkeypatch.setattr(files, "find_spec", lambda package: None)
+    monkeypatch.setattr("coupled_decoding.extras.find_spec", lambda package: None)
     with pytest.raises(ModuleNotFoundError, match=r"needs diffusers: pip install 'coupled-decoding\[glm\]'"):
         model.render(["a cat"], whole, WIDE)
-    monkeypatch.setattr(files, "find_spec", lambda package: "there")
+    monkeypatch.setattr("coupled_decoding.extras.find_spec", lambda package: "there")
     with pytest.raises(FileNotFoundError, match="lacks transformer/config.json, vae/config.json"):
         model.render(["a cat"], whole, WIDE)
 

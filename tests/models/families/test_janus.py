@@ -19,9 +19,9 @@ from transformers import (
 )
 
 import coupled_decoding as cd
-from coupled_decoding.models.files import under
-from coupled_decoding.models.janus import BOI, BOS, PAD, PictureParts, renamed_port
-from coupled_decoding.models.vqgan import VQGAN, VQGANConfig, renamed_vq16
+from coupled_decoding.models.checkpoints.reading import under
+from coupled_decoding.models.families.janus import BOI, BOS, PAD, PictureParts, renamed_port
+from coupled_decoding.models.networks.vqgan import VQGAN, VQGANConfig, renamed_vq16
 from tests.models.families.helpers import (
     assert_decodes_as_ar,
     assert_draws_as_ar,

@@ -15,12 +15,12 @@ from torch.nn import functional as F
 from transformers import JanusVQVAE, JanusVQVAEConfig, T5Config, T5EncoderModel, T5ForConditionalGeneration
 
 import coupled_decoding as cd
-from coupled_decoding.models.files import under
-from coupled_decoding.models.imagenet import class_id
-from coupled_decoding.models.janus import renamed_port
-from coupled_decoding.models.llamagen_text import cleaned
-from coupled_decoding.models.llamagen_transformer import LlamaGenTransformer
-from coupled_decoding.models.vqgan import VQGAN, VQGANConfig, renamed_vq16
+from coupled_decoding.models.checkpoints.reading import under
+from coupled_decoding.models.families.imagenet import class_id
+from coupled_decoding.models.families.janus import renamed_port
+from coupled_decoding.models.families.llamagen_text import cleaned
+from coupled_decoding.models.networks.llamagen_transformer import LlamaGenTransformer
+from coupled_decoding.models.networks.vqgan import VQGAN, VQGANConfig, renamed_vq16
 from tests.models.families.helpers import (
     assert_decodes_as_ar,
     assert_draws_as_ar,

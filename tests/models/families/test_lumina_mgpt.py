@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import coupled_decoding as cd
-from coupled_decoding.models import lumina_mgpt
-from coupled_decoding.models.chameleon import LanguageModel, language_config, language_weights
-from coupled_decoding.models.lumina_mgpt import LuminaMGPTModel, fits
-from coupled_decoding.models.vqgan import VQGAN, VQGANConfig
+from coupled_decoding.models.families import lumina_mgpt
+from coupled_decoding.models.families.chameleon import LanguageModel, language_config, language_weights
+from coupled_decoding.models.families.lumina_mgpt import LuminaMGPTModel, fits
+from coupled_decoding.models.networks.vqgan import VQGAN, VQGANConfig
 from tests.models.families.chameleon import (
     CODES,
     assert_codes_and_pixels,

@@ -16,11 +16,19 @@ from torch.nn import functional as F
 from transformers import ChameleonConfig
 
 import coupled_decoding as cd
-from coupled_decoding.models.chameleon import LanguageModel, language_weights
-from coupled_decoding.models.files import under
-from coupled_decoding.models.lumina_mgpt2 import DECODER, END, FIRST_CODE, NEWLINE, SEPARATOR, START, LuminaMGPT2Model
-from coupled_decoding.models.movqgan import MoVQGAN, SpatialNorm
-from coupled_decoding.models.vqgan import VQGANConfig
+from coupled_decoding.models.checkpoints.reading import under
+from coupled_decoding.models.families.chameleon import LanguageModel, language_weights
+from coupled_decoding.models.families.lumina_mgpt2 import (
+    DECODER,
+    END,
+    FIRST_CODE,
+    NEWLINE,
+    SEPARATOR,
+    START,
+    LuminaMGPT2Model,
+)
+from coupled_decoding.models.networks.movqgan import MoVQGAN, SpatialNorm
+from coupled_decoding.models.networks.vqgan import VQGANConfig
 from tests.models.families.helpers import (
     assert_decodes_as_ar,
     assert_draws_as_ar,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from coupled_decoding.evaluation.bench.kept import written
+from coupled_decoding.atomic import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,5 +24,5 @@ def save_figure(figure: Figure, path: Path) -> None:
     figure.savefig(drawn, dpi=85)
     plt.close(figure)
     small = Image.open(drawn).convert("RGB").quantize(256)
-    with written(path) as partial:
+    with written_whole(path, parents=True) as partial:
         small.save(partial, format="PNG", optimize=True)

@@ -13,8 +13,8 @@ from transformers import LogitsProcessor
 from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.decoding.session import Session
-from coupled_decoding.models.causal_lm import CausalLM
-from coupled_decoding.models.session import TransformersSession
+from coupled_decoding.serving.causal_lm import CausalLM
+from coupled_decoding.serving.session import TransformersSession
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from coupled_decoding.pipelines.files import written_whole
+from coupled_decoding.atomic import written_whole
 
 
 class Kept:
@@ -47,19 +46,11 @@ def kept_tensor(path: Path, make: Callable[[], Tensor]) -> Tensor:
     """The tensor in a file, made and written there where there is none yet."""
     if not path.exists():
         content = make()
-        with written(path) as partial:
+        with written_whole(path, parents=True) as partial:
             torch.save(content, partial)
     return torch.load(path, weights_only=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    with written(path) as partial:
+    with written_whole(path, parents=True) as partial:
         partial.write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def written(path: Path) -> Iterator[Path]:
-    """A file to write in the place of another, in a folder that need not be there; whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as partial:
-        yield partial

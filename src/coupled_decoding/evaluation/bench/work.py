@@ -15,10 +15,10 @@ from coupled_decoding.decoding.trace import Trace
 from coupled_decoding.evaluation.bench import fingerprint
 from coupled_decoding.evaluation.bench.cases import Case
 from coupled_decoding.evaluation.bench.generate import Generate, check_generates, generation
-from coupled_decoding.models.compiling import compile_forward, eager
-from coupled_decoding.models.session import TransformersSession
 from coupled_decoding.pipelines.pictures import PicturePipeline
 from coupled_decoding.pipelines.video import VideoPipeline
+from coupled_decoding.serving.compiling import compile_forward, eager
+from coupled_decoding.serving.session import TransformersSession
 
 Draw = Callable[..., Trace | None]
 """Draws when it is called, told of each step by ``on_step=``; None from what keeps no trace."""

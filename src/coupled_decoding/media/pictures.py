@@ -1,0 +1,20 @@
+"""Writing pictures: PNG with metadata, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from coupled_decoding.atomic import written_whole
+
+
+def save_png(image: Image.Image, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a PNG with text metadata, whole or not at all. OSError where that fails."""
+    info = PngInfo()
+    for key, value in metadata.items():
+        info.add_itxt(key, value)  # international text: prompts may hold any character
+    with written_whole(path) as partial, partial.open("wb") as file:
+        image.save(file, format="PNG", pnginfo=info)

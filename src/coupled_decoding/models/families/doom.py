@@ -1,0 +1,154 @@
+"""The shipped video family: a small transformer over the codes of a causal tokenizer, trained on a first-person game.
+
+=====================  ===============================================================================================
+token stream           a first frame of 16x16 codes, then 8x8 codes for each later frame, raster order, no marks; a
+                       context of at least one frame is the prompt
+codes                  ids 0 .. 511 in a first frame, 512 .. 1023 in later ones: what changes from frame to frame
+positions              3-D rotary embedding; a token sees 12 frames, its own included, so clips may go on for ever
+guidance               none
+sampling               temperature 1, nothing cut
+files                  ``clip_config.json``, ``model.safetensors``, ``tokenizer/config.json``,
+                       ``tokenizer/model.safetensors``
+=====================  ===============================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from coupled_decoding.atomic import folder_written_whole
+from coupled_decoding.decoding.layout import Layout
+from coupled_decoding.decoding.sampling import Sampling
+from coupled_decoding.media.pixels import to_images, to_pixels
+from coupled_decoding.models.checkpoints.placement import Placement
+from coupled_decoding.models.checkpoints.reading import load_weights, naming, require_files
+from coupled_decoding.models.checkpoints.writing import write_json, write_weights
+from coupled_decoding.models.contract import Card, VideoModel, check_codes
+from coupled_decoding.models.networks.clip_tokenizer import CHANGE_DOWNSAMPLING, ClipConfig, ClipTokenizer
+from coupled_decoding.models.networks.clip_transformer import ClipTransformer, ClipTransformerConfig, rotary_turns
+from coupled_decoding.serving.backbone import Backbone, as_logits
+from coupled_decoding.serving.session import TransformersSession
+
+FILES = ("clip_config.json", "model.safetensors", "tokenizer/config.json", "tokenizer/model.safetensors")
+FRAMES = 33
+"""Of a clip, context included, where a call says nothing else."""
+MOST_FRAMES = 1000
+"""Of a clip: keys and values of all of them are kept."""
+
+
+class DoomBackbone(Backbone):
+    """The transformer over a stretch of a clip's stream that begins with ``first`` and has ``length`` tokens."""
+
+    def __init__(self, transformer: ClipTransformer, first: int, length: int) -> None:
+        sizes = transformer.sizes
+        codes = sizes.first_codes + torch.arange(sizes.codes, device=transformer.device)
+        super().__init__(transformer, sizes.first_codes + sizes.codes, codes)
+        index = torch.arange(first, first + length, device=self.device)
+        precise = torch.complex128 if self.dtype == torch.float64 else torch.complex64
+        self.turns = rotary_turns(sizes.places_of(index), sizes.head_dim).to(precise)  # [length, head_dim / 2]
+        earliest = (sizes.time_of(index) - sizes.span + 1).clamp(min=0)
+        self.earliest = (sizes.begin_of(earliest) - first).unsqueeze(1)  # [length, 1]
+        self.max_positions = length
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        return self.decoder.tok_embeddings(tokens)
+
+    def trunk(self, tokens: Tensor, **kwargs: Any) -> Tensor:
+        at, mask = kwargs["position_ids"], kwargs["attention_mask"]
+        slots = torch.arange(mask.shape[-1], device=mask.device)
+        seen = mask & (slots >= self.earliest[at]).unsqueeze(1)
+        return self.decoder(self.embed(tokens), self.turns[at], seen, kwargs["past_key_values"])
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return as_logits(self.decoder.output(hidden))
+
+
+class DoomModel(VideoModel):
+    """A checkpoint folder of this family; see :class:`coupled_decoding.models.contract.VideoModel`."""
+
+    transformer: ClipTransformer
+    card = Card(
+        name="doom",
+        checkpoints="ships with this package",
+        files=", ".join(FILES),
+        size="64x64, any number of frames",
+        sampling=Sampling(),
+        guidance_scale=1.0,
+        verified="everything: trained and measured here",
+        not_verified="nothing",
+    )
+    sampling = card.sampling
+    frames_per_second = 17.5  # two tics of the game apart
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        return (folder / "clip_config.json").is_file()
+
+    def __init__(self, folder: Path, placement: Placement) -> None:
+        if placement.device_map is not None:
+            raise ValueError("device_map is given: this family's transformer runs on one device; give device")
+        require_files(folder, FILES)
+        self.dtype, self.device = placement.dtype, placement.device
+        with naming(folder / "clip_config.json") as config:
+            sizes = ClipTransformerConfig.from_dict(config)
+        with naming(folder / "tokenizer/config.json") as config:
+            self.tokenizer = ClipTokenizer(ClipConfig.from_dict(config)).eval()
+        with torch.device("meta"):
+            self.transformer = ClipTransformer(sizes).eval()
+        load_weights(self.transformer, folder / "model.safetensors", dtype=self.dtype)
+        load_weights(self.tokenizer, folder / "tokenizer/model.safetensors")
+        self.transformer.to(self.device)
+        self.tokenizer.to(self.device)
+        height, width = sizes.grid
+        self.size = (CHANGE_DOWNSAMPLING * width, CHANGE_DOWNSAMPLING * height)
+        self.frames = FRAMES
+        self.lengths = {n: int(sizes.begin_of(torch.tensor(n))) for n in range(1, MOST_FRAMES + 1)}
+
+    def layout_of(self, num_context: int, num_frames: int) -> Layout:
+        sizes = self.transformer.sizes
+        codes = sizes.first_codes + torch.arange(sizes.codes)
+        return Layout.clip(num_frames - num_context, *sizes.grid, codes)
+
+    def check_context(self, tokens: Tensor) -> None:
+        sizes = self.transformer.sizes
+        self.frames_of(tokens.shape[1])
+        check_codes(tokens[:, : sizes.first_size], 0, sizes.first_codes)
+        check_codes(tokens[:, sizes.first_size :], sizes.first_codes, sizes.first_codes + sizes.codes)
+
+    def session(self, contexts: Tensor, num_frames: int, prompts: Sequence[str] | None) -> TransformersSession:
+        """Of a context longer than what a token sees, the last frames are read, as many as it sees before it."""
+        if prompts is not None:
+            raise ValueError("prompts are given: this family reads no text; leave them out")
+        sizes, end = self.transformer.sizes, self.length_of(num_frames)
+        known = self.frames_of(contexts.shape[1])
+        first = int(sizes.begin_of(torch.tensor(max(0, known - sizes.span + 1))))
+        backbone = DoomBackbone(self.transformer, first, end - first)
+        return TransformersSession(backbone, contexts[:, first:].tolist(), end - contexts.shape[1])
+
+    @torch.no_grad()
+    def encode(self, clips: Sequence[Sequence[Image.Image]]) -> Tensor:
+        cut = [[self.fitted(frame) for frame in clip] for clip in clips]
+        return self.tokenizer.encode(torch.stack([to_pixels(clip, self.size, self.device) for clip in cut]))
+
+    @torch.no_grad()
+    def decode(self, tokens: Tensor) -> list[list[Image.Image]]:
+        width, height = self.size
+        return [to_images(clip) for clip in self.tokenizer.decode(tokens.to(self.device), height, width)]
+
+
+def write_checkpoint(folder: Path, transformer: ClipTransformer, tokenizer: ClipTokenizer) -> None:
+    """Write a folder of this family, whole or not at all; other files that stand in it (a card, examples) stay.
+
+    Weights are stored in float16.
+    """
+    with folder_written_whole(folder, keep=True) as partial:
+        write_json(transformer.sizes.to_dict(), partial / "clip_config.json")
+        write_weights(transformer, partial / "model.safetensors")
+        write_json(tokenizer.config.to_dict(), partial / "tokenizer/config.json")
+        write_weights(tokenizer, partial / "tokenizer/model.safetensors")

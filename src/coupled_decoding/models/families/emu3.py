@@ -1,0 +1,244 @@
+"""Emu3 (arXiv 2409.18869): a Llama whose vocabulary holds text, marks, and the codes of a vision tokenizer.
+
+====================  ================================================================================================
+token stream          ``<bos> PROMPT <boi> H*W <img>``, then H rows of W codes in raster order, each row ended by
+                      ``<eol>``, then ``<eof> <eoi> <eos>``; H*W is text, and a code is 8x8 pixels
+codes                 the tokens ``<|visual token NNNNNN|>``, found by name (as published, ids 151854 .. 184621 of
+                      184622, in the order of the codes); only their rows of the output head are computed
+unconditional prompt  a negative prompt, then the same ``<boi> H*W <img>``; ``u + s * (c - u)``, s = 3
+sampling              temperature 1, top-k 2048
+files                 transformers' port (``model_type`` emu3): ``config.json``, ``tokenizer.json``, weights; or BAAI's
+                      own layout (``model_type`` Emu3): ``config.json``, ``emu3.tiktoken``, ``emu3_vision_tokens.txt``,
+                      weights, and BAAI/Emu3-VisionTokenizer in ``vision_tokenizer/`` or beside the folder
+====================  ================================================================================================
+
+Sources: github.com/baaivision/Emu3 (``image_generation.py``, ``emu3/mllm``, ``emu3/tokenizer``), transformers'
+``models/emu3``. Both branches of the published guidance are log-softmaxed first, which changes no probability.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from tokenizers import normalizers
+from torch import Tensor
+from transformers import Emu3ForCausalLM, Emu3TextConfig, Emu3VQVAE, Emu3VQVAEConfig
+
+from coupled_decoding.decoding.layout import Layout
+from coupled_decoding.decoding.sampling import Sampling
+from coupled_decoding.media.pixels import Size, to_images, to_pixels
+from coupled_decoding.models.checkpoints.placement import Placement
+from coupled_decoding.models.checkpoints.reading import (
+    load_pretrained,
+    model_type,
+    naming,
+    read_folder,
+    require_files,
+    under,
+)
+from coupled_decoding.models.checkpoints.text import Text
+from coupled_decoding.models.checkpoints.tiktoken import read_tiktoken
+from coupled_decoding.models.contract import Card, PictureModel
+from coupled_decoding.models.prompts import checked_prompt
+from coupled_decoding.serving.causal_lm import CausalLM
+from coupled_decoding.serving.session import TransformersSession
+
+BOS, EOS, EOL, EOF = "<|extra_203|>", "<|extra_204|>", "<|extra_200|>", "<|extra_201|>"
+BOI, EOI, IMG = "<|image start|>", "<|image end|>", "<|image token|>"
+TEMPLATE = BOS + "{text}" + BOI + "{height}*{width}" + IMG
+POSITIVE = " masterpiece, film grained, best quality."
+"""Published to follow every prompt."""
+NEGATIVE = (
+    "lowres, bad anatomy, bad hands, text, error, missing fingers, extra digit, fewer digits, cropped, worst quality, "
+    "low quality, normal quality, jpeg artifacts, signature, watermark, username, blurry."
+)
+AREA = 720 * 720
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a folder of either layout holds, with the names of transformers' modules."""
+
+    text: Text
+    language: Emu3TextConfig
+    language_weights: dict[str, Tensor]
+    vision: Emu3VQVAEConfig
+    vision_weights: dict[str, Tensor]
+    vision_folder: Path
+    area: int
+    """Pixels of a picture, unless a call says otherwise."""
+
+
+class Emu3Model(PictureModel):
+    """A checkpoint folder of this family; see :class:`coupled_decoding.models.contract.PictureModel`."""
+
+    card = Card(
+        name="emu3",
+        checkpoints="Emu3-community/Emu3-Gen-hf (BAAI/Emu3-Gen-hf); BAAI/Emu3-Gen with BAAI/Emu3-VisionTokenizer",
+        files="config.json, tokenizer.json, model.safetensors (or shards); in BAAI's own layout emu3.tiktoken and "
+              "emu3_vision_tokens.txt for tokenizer.json, and Emu3-VisionTokenizer in vision_tokenizer/ or beside it",
+        size="720x720, or any multiples of 8",
+        sampling=Sampling(top_k=2048),
+        guidance_scale=3.0,
+        verified="prompts, logits, guidance, greedy streams and pixels against transformers' port, and logits, pixels "
+                 "and text against BAAI's code, at random weights; names and shapes of all weights",
+        not_verified="published weights, which no machine of ours has had",
+    )
+    sampling, guidance_scale = card.sampling, card.guidance_scale
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        return model_type(folder) in ("emu3", "Emu3")
+
+    def __init__(self, folder: Path, placement: Placement) -> None:
+        require_files(folder, ["config.json"])
+        checkpoint = read_port(folder) if model_type(folder) == "emu3" else read_original(folder)
+        self.dtype, self.device, self.text = placement.dtype, placement.device, checkpoint.text
+        self.vq = load_pretrained(
+            Emu3VQVAE, checkpoint.vision_folder, Placement(torch.float32, self.device), config=checkpoint.vision,
+            tensors=checkpoint.vision_weights,
+        )
+        self.side: int = self.vq.spatial_scale_factor
+        self.size = (self.side * round(math.sqrt(checkpoint.area) / self.side),) * 2
+        names = (f"<|visual token {code:06d}|>" for code in range(checkpoint.vision.codebook_size))
+        self.id_of_code = torch.tensor([self.text.id_of(name) for name in names])
+        self.ids, self.code_of_id = self.id_of_code.sort()  # increasing, with the code of each
+        model = load_pretrained(
+            Emu3ForCausalLM, folder, placement, config=checkpoint.language, tensors=checkpoint.language_weights
+        )
+        self.backbone = CausalLM(model, output_codes=self.ids)
+        self.transformer = self.backbone.decoder
+
+    def grid(self, size: Size) -> tuple[int, int]:
+        """Rows and columns of codes. ValueError for sizes that are no multiples of a code's."""
+        width, height = size
+        if min(size) < self.side or width % self.side or height % self.side:
+            raise ValueError(f"size is {width}x{height}: {self.card.name} makes pictures whose width and height are "
+                             f"multiples of {self.side}")
+        return height // self.side, width // self.side
+
+    def layout_of(self, size: Size) -> Layout:
+        ends = [self.text.id_of(mark) for mark in (EOF, EOI, EOS)]
+        return Layout.grid(*self.grid(size), self.ids, row_end=self.text.id_of(EOL), suffix=ends)
+
+    def prompt_ids(self, text: str, size: Size) -> list[int]:
+        """Token ids of a text and what opens a picture of a size."""
+        height, width = self.grid(size)
+        return self.text.ids(TEMPLATE.format(text=text, height=height, width=width))
+
+    def session(self, prompts: Sequence[str], guidance_scale: float, size: Size) -> TransformersSession:
+        negative = [self.prompt_ids(NEGATIVE, size)] * len(prompts)
+        return TransformersSession(
+            self.backbone, [self.prompt_ids(checked_prompt(prompt) + POSITIVE, size) for prompt in prompts],
+            self.layout_of(size).length, negative_prompts=None if guidance_scale == 1 else negative,
+            guidance_scale=guidance_scale,
+        )
+
+    @torch.no_grad()
+    def encode(self, pictures: Sequence[Image.Image], size: Size) -> Tensor:
+        layout = self.layout_of(size)
+        # one at a time, here and below: what a picture is made of inside the tokenizer takes gigabytes
+        codes = [self.vq.encode(2 * to_pixels([one], size, self.device) - 1, [size[::-1]]).image_tokens[0].cpu()
+                 for one in pictures]
+        return layout.stream_of(self.id_of_code[torch.stack(codes).flatten(1)])
+
+    @torch.no_grad()
+    def decode(self, tokens: Tensor, size: Size) -> list[Image.Image]:
+        drawn = self.layout_of(size).drawn_of(tokens.cpu())
+        codes = self.code_of_id[torch.searchsorted(self.ids, drawn)].view(-1, *self.grid(size)).to(self.device)
+        return [image for one in codes.split(1) for image in to_images(self.vq.decode(one) / 2 + 0.5)]
+
+
+def read_port(folder: Path) -> Checkpoint:
+    """A folder of transformers' port, with the names it was published with or those of later versions."""
+    with naming(folder / "config.json") as config:
+        language = Emu3TextConfig(**config["text_config"])
+        vision = Emu3VQVAEConfig(**(config.get("vq_config") or {}))
+    text = Text(folder / "tokenizer.json")
+    tensors = renamed_port(read_folder(folder))
+    vision_weights = under("vqmodel.", tensors)
+    others = {name: tensor for name, tensor in tensors.items() if not name.startswith("vqmodel.")}
+    return Checkpoint(text, language, others, vision, vision_weights, folder, AREA)
+
+
+def renamed_port(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a port: ``model.`` and ``lm_head.`` as in Emu3ForCausalLM, ``vqmodel.`` for the vision tokenizer."""
+    patterns = (
+        (r"^(text_model\.model|model\.text_model)\.", "model."),
+        (r"^text_model\.lm_head\.", "lm_head."),
+        (r"^model\.vqmodel\.", "vqmodel."),
+    )
+    return _renamed(tensors, patterns)
+
+
+def read_original(folder: Path) -> Checkpoint:
+    """A folder of BAAI's own layout, and that of the vision tokenizer."""
+    require_files(folder, ["emu3.tiktoken", "emu3_vision_tokens.txt"])
+    places = (folder / "vision_tokenizer", folder.parent / "Emu3-VisionTokenizer")
+    vision_folder = next((place for place in places if (place / "config.json").is_file()), None)
+    if vision_folder is None:
+        raise FileNotFoundError(f"the checkpoint {folder} lacks its vision tokenizer: put BAAI/Emu3-VisionTokenizer "
+                                f"into {places[0]}, or beside the checkpoint as {places[1]}")
+    with naming(folder / "config.json") as config:
+        language = Emu3TextConfig(**{name: config[name] for name in (
+            "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+            "num_key_value_heads", "hidden_act", "max_position_embeddings", "rms_norm_eps", "rope_theta",
+            "rope_scaling", "pad_token_id",
+        )})
+        area: int = config.get("image_area", AREA)
+    with naming(vision_folder / "config.json") as config:
+        vision = Emu3VQVAEConfig(
+            **{name: config[name] for name in ("codebook_size", "embed_dim", "in_channels", "out_channels",
+                                               "temporal_downsample_factor", "num_res_blocks", "attn_resolutions")},
+            latent_channels=config["z_channels"], double_latent=config["double_z"], base_channels=config["ch"],
+            channel_multiplier=config["ch_mult"], hidden_size=config["ch"] * config["ch_mult"][-1],
+        )
+    vision_weights = renamed_vision_tokenizer(read_folder(vision_folder))
+    return Checkpoint(OriginalText(folder), language, read_folder(folder), vision, vision_weights, vision_folder, area)
+
+
+class OriginalText(Text):
+    """The tokenizer of BAAI's own layout: Qwen's vocabulary, 208 marks, then what ``emu3_vision_tokens.txt`` lists."""
+
+    PATTERN = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+        r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "emu3.tiktoken"
+        marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *(f"<|extra_{i}|>" for i in range(205))]
+        vision = (folder / "emu3_vision_tokens.txt").read_text(encoding="utf-8").splitlines()
+        listed = [line.strip() for line in vision if line.strip()]
+        self.tokenizer = read_tiktoken(self.path, self.PATTERN, [*marks, *listed])
+        self.tokenizer.normalizer = normalizers.NFC()
+
+
+def renamed_vision_tokenizer(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of Emu3-VisionTokenizer as transformers' port has them: attention's 1x1 convolutions are linear there."""
+    patterns = (
+        (r"\.([qkv])\.", r".\1_proj."),
+        (r"\.proj_out\.", ".out_proj."),
+        (r"\.mid\.attn_1\.norm\.", ".mid.attn_norm."),
+        (r"\.attn\.(\d+)\.norm\.", r".attn_norms.\1."),
+        (r"\.(down|up)\.", r".\1_block.\1."),
+        (r"\.mid\.", ".middle_block."),
+    )
+    return {name: tensor.flatten(1) if name.endswith("_proj.weight") else tensor
+            for name, tensor in _renamed(tensors, patterns).items()}
+
+
+def _renamed(tensors: Mapping[str, Tensor], patterns: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
+    """Tensors under new names, by regular expressions applied in turn."""
+    renamed = {}
+    for name, tensor in tensors.items():
+        for pattern, replacement in patterns:
+            name = re.sub(pattern, replacement, name)
+        renamed[name] = tensor
+    return renamed

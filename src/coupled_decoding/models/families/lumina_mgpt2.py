@@ -1,0 +1,152 @@
+"""Lumina-mGPT 2.0 (arXiv 2507.17801): Chameleon's architecture trained from scratch over the codes of MoVQGAN-270M.
+
+====================  ================================================================================================
+token stream          ``<bos> Generate an image of WxH according to the following prompt:\\nPROMPT <sep> <start>``, then
+                      the generated part: ``h w (code * columns <newline>) * rows <end>``
+size tokens           h and w, in this order, count units of 32 pixels by their names: ``<reserved08824>`` is 24, 768
+                      pixels, 96 codes; h is rows, w columns
+codes                 ids 155000 .. 171383, eight pixels each; ``<start>`` is ``<racm3:break>`` 151665, ``<end>``
+                      ``<eoss>`` 151666, ``<newline>`` ``<reserved08799>`` 151670, ``<sep>`` ``<reserved08706>``
+unconditional prompt  ``<start>`` alone, at position 0; ``u + s * (c - u)``, s = 4 (for more see :func:`decaying`)
+sampling              temperature 1, top-k 4096
+files                 ``config.json`` (``model_type`` chameleon), ``tokenizer.json``, ``tokenizer_config.json``, weights
+                      as safetensors or ``pytorch_model.bin``, sharded or not; and ``movqgan_270M.ckpt`` of
+                      ai-forever/MoVQGAN, beside them or in ``movqgan/270M``, where upstream keeps it
+====================  ================================================================================================
+
+Upstream lets the model draw ``<start>``, h and w as text; here they are what the prompt and the size say. Source:
+github.com/Alpha-VLLM/Lumina-mGPT-2.0 (``lumina_mgpt``: ``inference_solver.py``, ``data``, ``model``, ``movqgan``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from coupled_decoding.decoding.layout import Layout
+from coupled_decoding.decoding.sampling import Sampling
+from coupled_decoding.media.pixels import Size, to_images, to_pixels
+from coupled_decoding.models.checkpoints.placement import Placement
+from coupled_decoding.models.checkpoints.reading import naming, read_folder, require_files
+from coupled_decoding.models.checkpoints.text import Text
+from coupled_decoding.models.contract import Card, PictureModel
+from coupled_decoding.models.families.chameleon import chameleon_config, language_config, load_backbone
+from coupled_decoding.models.networks.movqgan import load_movqgan
+from coupled_decoding.models.prompts import checked_prompt
+from coupled_decoding.serving.session import TransformersSession
+
+FIRST_CODE = 155000
+START, END, NEWLINE, SEPARATOR = "<racm3:break>", "<eoss>", "<reserved08799>", "<reserved08706>"
+TEMPLATE = "Generate an image of {width}x{height} according to the following prompt:\n{prompt}" + SEPARATOR
+UNIT = 32
+"""Pixels of a size token's unit."""
+DECODER = "movqgan_270M.ckpt"
+GUIDANCE_FLOOR = 4.0
+
+
+class LuminaMGPT2Model(PictureModel):
+    """A checkpoint folder of this family; see :class:`coupled_decoding.models.contract.PictureModel`."""
+
+    card = Card(
+        name="lumina-mgpt-2",
+        checkpoints="Alpha-VLLM/Lumina-mGPT-2.0, -2.0-Omni; movqgan_270M.ckpt of ai-forever/MoVQGAN",
+        files="config.json, tokenizer.json, tokenizer_config.json, model.safetensors or pytorch_model.bin (or shards), "
+              "movqgan_270M.ckpt (here or in movqgan/270M)",
+        size="768x768, and others whose sides are multiples of 32",
+        sampling=Sampling(top_k=4096),
+        guidance_scale=4.0,
+        verified="logits, guidance and pixels against Alpha-VLLM's code at random weights; names and shapes of all "
+                 "weights at 7B and of MoVQGAN-270M",
+        not_verified="published weights, which no machine of ours has had",
+    )
+    sampling, guidance_scale = card.sampling, card.guidance_scale
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        config = chameleon_config(folder)  # its relatives have 65536 tokens
+        return config is not None and config.get("vocab_size", 0) > FIRST_CODE
+
+    def __init__(self, folder: Path, placement: Placement) -> None:
+        require_files(folder, ["config.json", "tokenizer.json", "tokenizer_config.json"])
+        self.dtype, self.device = placement.dtype, placement.device
+        self.vq = load_movqgan(decoder_file(folder), self.device)
+        self.text = Text(folder / "tokenizer.json")
+        with naming(folder / "tokenizer_config.json") as config:
+            begin = config.get("bos_token") or config["eos_token"]
+            begin = begin if isinstance(begin, str) else begin["content"]
+        self.begin, self.start, self.end, self.newline = map(self.text.id_of, (begin, START, END, NEWLINE))
+        with naming(folder / "config.json") as sizes:
+            language = language_config(sizes)
+        self.codes = FIRST_CODE + torch.arange(self.vq.config.codes)
+        self.backbone = load_backbone(folder, placement, language, read_folder(folder), self.codes)
+        self.transformer = self.backbone.decoder
+        self.size = (768, 768)
+
+    def grid(self, size: Size) -> tuple[int, int]:
+        """Rows and columns of codes. ValueError for a size that has none."""
+        width, height = size
+        if min(size) < UNIT or width % UNIT or height % UNIT:
+            raise ValueError(f"size is {width}x{height}: {self.card.name} makes pictures whose sides are multiples of "
+                             f"{UNIT}, such as 768x768 or 1024x576")
+        return height // self.vq.config.downsampling, width // self.vq.config.downsampling
+
+    def layout_of(self, size: Size) -> Layout:
+        rows, columns = self.grid(size)
+        try:
+            units = [self.text.id_of(f"<reserved{8800 + side // UNIT:05d}>") for side in reversed(size)]
+        except ValueError as error:
+            raise ValueError(f"size is {size[0]}x{size[1]}: this checkpoint has no token for such a side") from error
+        return Layout.grid(rows, columns, self.codes, row_end=self.newline, prefix=units, suffix=[self.end])
+
+    def prompt_ids(self, prompt: str, size: Size) -> list[int]:
+        """Token ids of a prompt within its template, the start of the picture included."""
+        text = TEMPLATE.format(width=size[0], height=size[1], prompt=checked_prompt(prompt))
+        return [self.begin, *self.text.ids(text), self.start]
+
+    def session(self, prompts: Sequence[str], guidance_scale: float, size: Size) -> TransformersSession:
+        ids = [self.prompt_ids(prompt, size) for prompt in prompts]
+        return TransformersSession(
+            self.backbone, ids, self.layout_of(size).length,
+            negative_prompts=None if guidance_scale == 1 else [[self.start]] * len(ids),
+            guidance_scale=guidance_scale if guidance_scale <= GUIDANCE_FLOOR else decaying(
+                guidance_scale, *self.grid(size)
+            ),
+        )
+
+    def encode(self, pictures: Sequence[Image.Image], size: Size) -> Tensor:
+        layout = self.layout_of(size)
+        codes = self.vq.encode(2 * to_pixels(pictures, size, self.device) - 1)
+        return layout.stream_of(FIRST_CODE + codes.flatten(1))
+
+    def decode(self, tokens: Tensor, size: Size) -> list[Image.Image]:
+        codes = self.layout_of(size).drawn_of(tokens) - FIRST_CODE
+        grids = codes.view(-1, 1, *self.grid(size)).to(self.device)
+        # one at a time: at 768x768 a layer's values take 600 MB a picture
+        return [image for grid in grids for image in to_images(self.vq.decode(grid) / 2 + 0.5)]
+
+
+def decaying(scale: float, rows: int, columns: int) -> Callable[[Tensor], Tensor]:
+    """The guidance scale at a generated index, for scales above 4: it falls to 4 within the first rows.
+
+    Upstream multiplies its scale before each code: ``s = max(4, s * (1 - n / area))`` with ``n`` the tokens after
+    ``<start>`` and ``area`` a quarter of the picture's codes. Scales of up to 4, the published one among them, stay as
+    they are, as in upstream's speculative path; its plain path would raise them to 4.
+    """
+    area = rows * columns // 4
+    factors = 1 - torch.arange(area + 1, dtype=torch.float64) / area
+    factors[:2] = 1  # the size tokens are not guided
+    scales = (scale * factors.cumprod(0)).clamp(min=GUIDANCE_FLOOR).float()
+    return lambda index: scales.to(index.device)[index.clamp(max=area)]
+
+
+def decoder_file(folder: Path) -> Path:
+    """Where the pixel decoder lies. FileNotFoundError says where to get it."""
+    for path in (folder / DECODER, folder / "movqgan" / "270M" / DECODER):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(f"the checkpoint {folder} lacks {DECODER}: put that file of ai-forever/MoVQGAN there, or "
+                            "in its subfolder movqgan/270M")
