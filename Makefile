@@ -45,7 +45,7 @@ train: $(STAMP)
 # was measured is kept: cut off, it goes on where it was. Seconds come last, for a machine on which nothing else runs.
 figures: $(STAMP)
 	mkdir -p build/benchmarks
-	for number in 4 20; do $(BIN)/python -m benchmarks.prompts $$number > build/benchmarks/prompts-$$number.txt; done
+	for number in 4 20; do $(BIN)/python -m data.prompts $$number > build/benchmarks/prompts-$$number.txt; done
 	for name in nfe drafts first_draft video_nfe; do $(BIN)/python -m benchmarks.$$name || exit; done
 	$(BIN)/python -m benchmarks.entropy --pictures 40
 	$(BIN)/python -m benchmarks.promise --pictures 10 --alone 5

@@ -20,9 +20,7 @@ import torch
 from tqdm import tqdm
 
 import coupled_decoding as cd
-from benchmarks.held_out import CLIPS, CONTEXT, FRAMES, read_clips
 from benchmarks.nfe import OUT
-from benchmarks.prompts import prompts
 from coupled_decoding.decoding.peers import PAC
 from coupled_decoding.evaluation.bench import fingerprint
 from coupled_decoding.evaluation.bench.cases import Case
@@ -31,6 +29,8 @@ from coupled_decoding.evaluation.bench.machine import describe
 from coupled_decoding.evaluation.bench.methods import compared, options
 from coupled_decoding.evaluation.bench.running import count
 from coupled_decoding.evaluation.bench.work import ClipWork, PictureWork, Work
+from data.held_out import CLIPS, CONTEXT, FRAMES, read_clips
+from data.prompts import prompts
 
 TREE = 18
 """Tokens of the tree of :class:`PAC`, as published."""

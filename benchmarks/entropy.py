@@ -15,8 +15,8 @@ import torch
 from tqdm import tqdm
 
 import coupled_decoding as cd
-from benchmarks.prompts import prompts
-from coupled_decoding.evaluation.entropy import mean_entropy
+from coupled_decoding.evaluation.metrics.entropy import mean_entropy
+from data.prompts import prompts
 
 OUT = Path("docs/figures")
 

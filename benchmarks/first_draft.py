@@ -21,12 +21,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 import coupled_decoding as cd
-from benchmarks.prompts import prompts
 from coupled_decoding.decoding.rules.draw import race
 from coupled_decoding.decoding.rules.prediction import FOLLOWERS, NEWEST, PRIOR
 from coupled_decoding.decoding.rules.verification import Verification, exact_match
 from coupled_decoding.decoding.rules.window import Window
 from coupled_decoding.evaluation.bench.kept import write_text
+from data.prompts import prompts
 
 OUT = Path("docs/figures/first_draft.md")
 WINDOW = 32

@@ -22,7 +22,7 @@ import coupled_decoding as cd
 from benchmarks.roofline import FIGURES, FLOAT32, SHIPPED, SIZES, bandwidth, peak, seconds, times
 from coupled_decoding.evaluation.bench.kept import write_text
 from coupled_decoding.evaluation.bench.machine import in_words
-from coupled_decoding.evaluation.roofline import Device, least_seconds
+from coupled_decoding.evaluation.bench.roofline import Device, least_seconds
 from coupled_decoding.serving.compiling import compile_forward
 
 TOKENS = (1, 8, 16, 32, 64)

@@ -19,13 +19,13 @@ import torch
 from tqdm import tqdm
 
 import coupled_decoding as cd
-from benchmarks.prompts import prompts
 from coupled_decoding.evaluation.bench.cases import Case
 from coupled_decoding.evaluation.bench.kept import Kept, write_text
 from coupled_decoding.evaluation.bench.machine import describe
 from coupled_decoding.evaluation.bench.methods import compared, options
 from coupled_decoding.evaluation.bench.running import count
 from coupled_decoding.evaluation.bench.work import PictureWork
+from data.prompts import prompts
 
 OUT = Path("docs/figures")
 
@@ -60,7 +60,7 @@ def main() -> None:
 def table(results: dict[str, dict[str, float]], pictures: int, length: int) -> str:
     machine = describe()
     lines = [
-        f"{pictures} pictures, one for each prompt of benchmarks/prompts.json; {length} tokens a picture, so AR takes "
+        f"{pictures} pictures, one for each prompt of data/prompts.json; {length} tokens a picture, so AR takes "
         f"{length} forwards. float32, torch {machine['torch']}, transformers {machine['transformers']}.",
         "",
         "| guidance | method | window | first guess | NFE (+- standard error) | AR / NFE | steps that commit one token "

@@ -14,8 +14,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 import coupled_decoding as cd
-from benchmarks.prompts import prompts
 from coupled_decoding.evaluation.bench.machine import in_words
+from data.prompts import prompts
 
 OUT = Path("docs/figures")
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.roofline               # writes docs/figures/roofline.md and docs/images/roofline.png
 
-Bounds by arithmetic alone (coupled_decoding.evaluation.roofline), with as many forwards as were measured on the shipped
-models (docs/figures: nfe, drafts, video_nfe). Then the same bound for this machine, from its own bandwidth and peak,
-beside forwards measured here: nothing else may run meanwhile.
+Bounds by arithmetic alone (coupled_decoding.evaluation.bench.roofline), with as many forwards as were measured on the
+shipped models (docs/figures: nfe, drafts, video_nfe). Then the same bound for this machine, from its own bandwidth and
+peak, beside forwards measured here: nothing else may run meanwhile.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import coupled_decoding as cd
 from coupled_decoding.evaluation.bench.figures import save_figure
 from coupled_decoding.evaluation.bench.kept import write_text
 from coupled_decoding.evaluation.bench.machine import in_words
-from coupled_decoding.evaluation.roofline import (
+from coupled_decoding.evaluation.bench.roofline import (
     DEVICES,
     Device,
     Size,

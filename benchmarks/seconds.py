@@ -20,7 +20,6 @@ from typing import Any
 from tqdm import tqdm
 
 import coupled_decoding as cd
-from benchmarks.prompts import prompts
 from coupled_decoding.evaluation.bench import fingerprint, rounds
 from coupled_decoding.evaluation.bench.cases import Case
 from coupled_decoding.evaluation.bench.generate import Generate
@@ -29,6 +28,7 @@ from coupled_decoding.evaluation.bench.machine import in_words
 from coupled_decoding.evaluation.bench.methods import compared
 from coupled_decoding.evaluation.bench.seconds import report
 from coupled_decoding.evaluation.bench.work import PictureWork, Work
+from data.prompts import prompts
 
 OUT, BUILD = Path("docs/figures"), Path("build/benchmarks")
 WINDOWS = (8, 16, 32, 64)

@@ -23,7 +23,7 @@ from benchmarks.roofline import random_llama, seconds
 from coupled_decoding.evaluation.bench.kept import write_text
 from coupled_decoding.evaluation.bench.machine import in_words
 from coupled_decoding.evaluation.bench.methods import compared
-from coupled_decoding.evaluation.roofline import Size
+from coupled_decoding.evaluation.bench.roofline import Size
 
 FIGURES = Path("docs/figures")
 CODES, LENGTH = 16384, 256

@@ -19,7 +19,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 import coupled_decoding as cd
-from benchmarks.held_out import CLIPS, CONTEXT, FRAMES, Clip, read_clips
 from coupled_decoding.decoding.rules.guesses import GUESSES
 from coupled_decoding.evaluation.bench import cases as bench
 from coupled_decoding.evaluation.bench import fingerprint
@@ -31,6 +30,7 @@ from coupled_decoding.evaluation.bench.running import count
 from coupled_decoding.evaluation.bench.work import ClipWork
 from coupled_decoding.extras import require_extra
 from coupled_decoding.pipelines.video import VideoPipeline
+from data.held_out import CLIPS, CONTEXT, FRAMES, Clip, read_clips
 
 FIGURES, IMAGES = Path("docs/figures"), Path("docs/images")
 WINDOWS = (16, 32, 64, 128)

@@ -18,15 +18,15 @@ from pathlib import Path
 from torch import Tensor
 
 import coupled_decoding as cd
-from benchmarks.held_out import CLIPS, CONTEXT, read_clips
 from benchmarks.video_rows import AR, HELD_OUT, Row, make_rows
 from coupled_decoding.evaluation.bench import fingerprint
 from coupled_decoding.evaluation.bench.kept import write_text
 from coupled_decoding.evaluation.bench.machine import describe
-from coupled_decoding.evaluation.bootstrap import bootstrap
-from coupled_decoding.evaluation.clips import Projection, mean_statistic, psnr
-from coupled_decoding.evaluation.features import Lite0
-from coupled_decoding.evaluation.frechet import frechet_distance, frechet_statistic
+from coupled_decoding.evaluation.metrics.bootstrap import bootstrap
+from coupled_decoding.evaluation.metrics.clips import Projection, mean_statistic, psnr
+from coupled_decoding.evaluation.metrics.features import Lite0
+from coupled_decoding.evaluation.metrics.frechet import frechet_distance, frechet_statistic
+from data.held_out import CLIPS, CONTEXT, read_clips
 
 OUT, BUILD = Path("docs/figures"), Path("build/benchmarks")
 MOST_COMPONENTS, CLIPS_A_COMPONENT = 32, 3

@@ -12,11 +12,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 import coupled_decoding as cd
-from benchmarks.held_out import CONTEXT, FRAMES, Clip
 from coupled_decoding.evaluation.bench.kept import kept_tensor
-from coupled_decoding.evaluation.clips import ClipFeatures
+from coupled_decoding.evaluation.metrics.clips import ClipFeatures
 from coupled_decoding.media.pixels import to_pixels
 from coupled_decoding.pipelines.video import VideoPipeline
+from data.held_out import CONTEXT, FRAMES, Clip
 
 HELD_OUT, TOKENIZER, AR = "held-out clips", "held-out clips through the tokenizer", "AR"
 SEEDS_APART = 100_000
@@ -62,7 +62,7 @@ def make_rows(
 
     Args:
         batch: clips that are decoded together, a shard.
-        network: gives features; see :meth:`coupled_decoding.evaluation.clips.ClipFeatures.of`.
+        network: gives features; see :meth:`coupled_decoding.evaluation.metrics.clips.ClipFeatures.of`.
         folder: of the shards. Its name tells apart what gives other shards.
     """
     rows = {}

@@ -14,12 +14,12 @@ import argparse
 from collections.abc import Sequence
 
 import coupled_decoding as cd
-from benchmarks.held_out import CONTEXT, FRAMES, read_clips
 from benchmarks.seconds import write
 from coupled_decoding.evaluation.bench import fingerprint
 from coupled_decoding.evaluation.bench.cases import Case
 from coupled_decoding.evaluation.bench.methods import compared
 from coupled_decoding.evaluation.bench.work import ClipWork
+from data.held_out import CONTEXT, FRAMES, read_clips
 
 WINDOWS = (16, 32, 64)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coupled_decoding.evaluation.features import Lite0
+from coupled_decoding.evaluation.metrics.features import Lite0
 
 STAGES = (0, 2, 4, 7)
 """Blocks of EfficientNet-Lite0 whose output is compared: a place of it is 2, 4, 8 and 16 pixels along each side."""

@@ -13,11 +13,11 @@ from torch import Tensor
 
 import coupled_decoding as cd
 from benchmarks import video_nfe, video_quality, video_rows, video_seconds
-from benchmarks.held_out import CONTEXT, FRAMES, read_clips, write_clip
 from benchmarks.video_rows import HELD_OUT, TOKENIZER
 from coupled_decoding.evaluation.bench.methods import compared
-from coupled_decoding.evaluation.clips import psnr
+from coupled_decoding.evaluation.metrics.clips import psnr
 from coupled_decoding.media.pixels import to_pixels
+from data.held_out import CONTEXT, FRAMES, read_clips, write_clip
 from training.doom.data import CHOSEN_BY, held_out
 from training.doom.held_out import in_turn
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from coupled_decoding import Layout, Method, Sampling, decode
 from coupled_decoding.decoding.noise import exponentials
 from coupled_decoding.decoding.rules.window import Window
-from coupled_decoding.evaluation.statistics import chi_square_p_value, count_sequences
-from coupled_decoding.evaluation.tabular import TabularSession
+from coupled_decoding.evaluation.exactness.statistics import chi_square_p_value, count_sequences
+from coupled_decoding.evaluation.exactness.tabular import TabularSession
 
 SUITE_FALSE_ALARM = 1e-6
 """How often the whole suite may fail though everything is right, if all its seeds were drawn anew."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import coupled_decoding as cd
-from coupled_decoding.evaluation.tabular import TabularSession
+from coupled_decoding.evaluation.exactness.tabular import TabularSession
 
 
 def tabular() -> TabularSession:

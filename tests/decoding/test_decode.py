@@ -13,7 +13,7 @@ from torch import Tensor
 from coupled_decoding import AR, SCD, SJD, Decoded, Layout, Method, Sampling, SeedExact, Session, decode
 from coupled_decoding.decoding import loop
 from coupled_decoding.decoding.rules.guesses import GUESSES
-from coupled_decoding.evaluation.tabular import TabularSession
+from coupled_decoding.evaluation.exactness.tabular import TabularSession
 from tests.decoding.helpers import SCENARIOS, ChainSession, Scenario
 
 DTYPES = [torch.float32, torch.float64]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coupled_decoding import AR, SCD, SJD, Decoded, Layout, Method, SeedExact, Step, decode
-from coupled_decoding.evaluation.tabular import TabularSession
+from coupled_decoding.evaluation.exactness.tabular import TabularSession
 from tests.decoding.helpers import ChainSession
 
 METHODS: list[Method] = [AR(), SJD(8), SCD(8, coupling="maximal"), SCD(8), SCD(5, "above"), SeedExact(8, "repeat")]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from coupled_decoding import AR, SCD, SJD, Layout, Method, Sampling, SeedExact, Step, decode
-from coupled_decoding.evaluation.statistics import count_sequences
-from coupled_decoding.evaluation.tabular import TabularSession
+from coupled_decoding.evaluation.exactness.statistics import count_sequences
+from coupled_decoding.evaluation.exactness.tabular import TabularSession
 from tests.decoding.helpers import ChainSession, assert_agrees
 
 LAST, LENGTH, VOCAB = 2, 5, 3

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import coupled_decoding as cd
 from coupled_decoding.decoding.tuning import SETTLING, SIZES, Tuner, choices, endless_window, measure, tokens_a_step
-from coupled_decoding.evaluation.tabular import TabularSession
+from coupled_decoding.evaluation.exactness.tabular import TabularSession
 
 FLAT = [1.0] * len(SIZES)
 LINEAR = [float(size) for size in SIZES]

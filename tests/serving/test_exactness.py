@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import coupled_decoding as cd
-from coupled_decoding.evaluation.statistics import chi_square_p_value, count_sequences
+from coupled_decoding.evaluation.exactness.statistics import chi_square_p_value, count_sequences
 from coupled_decoding.serving.causal_lm import CausalLM
 from coupled_decoding.serving.session import TransformersSession
 

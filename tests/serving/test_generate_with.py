@@ -26,7 +26,7 @@ from transformers import (
 )
 
 import coupled_decoding as cd
-from coupled_decoding.evaluation.statistics import chi_square_p_value, count_sequences
+from coupled_decoding.evaluation.exactness.statistics import chi_square_p_value, count_sequences
 
 VOCAB = 40
 PAD = 39

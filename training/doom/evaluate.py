@@ -2,7 +2,7 @@
 
     python -m training.doom.evaluate           # writes docs/figures/doom.json, docs/images/doom.png, doom-losses.png
 
-On the held-out clips of benchmarks/clips, none of which chose a checkpoint. The picture shows, for one clip a row pair,
+On the held-out clips of data/clips, none of which chose a checkpoint. The picture shows, for one clip a row pair,
 the frames as they were and how the model goes on from the first nine.
 """
 
@@ -17,12 +17,12 @@ from PIL import Image
 from torch import Tensor
 
 import coupled_decoding as cd
-from benchmarks.held_out import CONTEXT, FRAMES, Clip, read_clips
 from coupled_decoding.evaluation.bench.figures import save_figure
-from coupled_decoding.evaluation.clips import psnr
-from coupled_decoding.evaluation.entropy import mean_entropy
+from coupled_decoding.evaluation.metrics.clips import psnr
+from coupled_decoding.evaluation.metrics.entropy import mean_entropy
 from coupled_decoding.media.pixels import to_pixels
 from coupled_decoding.models.families.doom import DoomModel
+from data.held_out import CONTEXT, FRAMES, Clip, read_clips
 from training.doom.tokenizer import CHECKPOINT as TOKENIZER_CHECKPOINT
 from training.doom.transformer import CHECKPOINT
 

@@ -1,6 +1,6 @@
 """Held-out clips as the benchmarks read them.
 
-    python -m training.doom.held_out                                         # 24 clips to benchmarks/clips
+    python -m training.doom.held_out                                         # 24 clips to data/clips
     python -m training.doom.held_out --clips 154 --out build/doom/held_out   # all, for benchmarks.video_quality
 
 The first frames of held-out episodes, from the scenarios in turn; none of those by which checkpoints were chosen.
@@ -16,8 +16,8 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from benchmarks.held_out import CLIPS, FRAMES, write_clip
 from coupled_decoding.atomic import folder_written_whole
+from data.held_out import CLIPS, FRAMES, write_clip
 from training.doom.data import CHOSEN_BY, SCENARIOS
 from training.doom.tokenizer import load_frames
 

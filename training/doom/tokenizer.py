@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from coupled_decoding.evaluation.clips import psnr
+from coupled_decoding.evaluation.metrics.clips import psnr
 from coupled_decoding.models.networks.clip_tokenizer import ChangeConfig, ClipConfig, ClipTokenizer
 from coupled_decoding.models.networks.vq import VQConfig
 from training import checkpoints

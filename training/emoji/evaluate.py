@@ -23,10 +23,10 @@ from PIL import Image
 from torch import Tensor
 
 import coupled_decoding as cd
-from benchmarks.prompts import PATH as PROMPTS
 from coupled_decoding.evaluation.bench.figures import save_figure
-from coupled_decoding.evaluation.entropy import mean_entropy
+from coupled_decoding.evaluation.metrics.entropy import mean_entropy
 from coupled_decoding.models.families.emoji import EmojiModel
+from data.prompts import PATH as PROMPTS
 from training.emoji.captions import draw_caption
 from training.emoji.tokenizer import CHECKPOINT as TOKENIZER_CHECKPOINT
 from training.emoji.tokenizer import load_pictures, quality

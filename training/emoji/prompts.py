@@ -1,6 +1,6 @@
 """The prompts that figures are measured on: subjects of the training split and held-out subjects, half each.
 
-    python -m training.emoji.prompts           # writes benchmarks/prompts.json
+    python -m training.emoji.prompts           # writes data/prompts.json
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from training.emoji.data import BUILD
 
-PROMPTS = Path("benchmarks/prompts.json")
+PROMPTS = Path("data/prompts.json")
 EACH = 50
 
 

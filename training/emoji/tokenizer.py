@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from coupled_decoding.evaluation.clips import psnr
+from coupled_decoding.evaluation.metrics.clips import psnr
 from coupled_decoding.models.networks.vq import VQConfig, VQTokenizer
 from training import checkpoints
 from training.emoji.data import BUILD

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from coupled_decoding.evaluation.bench.rounds import Round
-from coupled_decoding.evaluation.statistics import median_interval
+from coupled_decoding.evaluation.exactness.statistics import median_interval
 
 
 @dataclass(frozen=True)

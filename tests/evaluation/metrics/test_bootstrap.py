@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from coupled_decoding.evaluation.bootstrap import Statistic, bootstrap
-from coupled_decoding.evaluation.clips import mean_statistic
+from coupled_decoding.evaluation.metrics.bootstrap import Statistic, bootstrap
+from coupled_decoding.evaluation.metrics.clips import mean_statistic
 
 
 def square_of_mean(values: Tensor) -> Statistic:

@@ -1,6 +1,6 @@
-"""The prompts of the benchmarks.
+"""The prompts that training and benchmarks measure on.
 
-    python -m benchmarks.prompts 20             # the first 20, one a line, as `scd bench --prompts` reads them
+    python -m data.prompts 20             # the first 20, one a line, as `scd bench --prompts` reads them
 """
 
 from __future__ import annotations

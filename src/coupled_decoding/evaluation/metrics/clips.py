@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from coupled_decoding.evaluation.bootstrap import Statistic
-from coupled_decoding.evaluation.projection import PrincipalComponents
+from coupled_decoding.evaluation.metrics.bootstrap import Statistic
+from coupled_decoding.evaluation.metrics.projection import PrincipalComponents
 
 
 def as_pixels(clips: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def psnr(clips: Tensor, truth: Tensor) -> Tensor:
 
 
 def mean_statistic(values: Tensor) -> Statistic:
-    """Mean over clips of one value each, ``[B]``, for :func:`coupled_decoding.evaluation.bootstrap.bootstrap`."""
+    """Mean over clips of a value each, ``[B]``, for :func:`coupled_decoding.evaluation.metrics.bootstrap.bootstrap`."""
     return lambda counts: counts @ values.double() / counts.sum(1)
 
 

@@ -1,6 +1,6 @@
 """Held-out clips of the game: what the benchmarks of video go on from, and compare with.
 
-``benchmarks/clips`` holds 24 of them, from episodes that no training step and no choice of a checkpoint saw; so
+``data/clips`` holds 24 of them, from episodes that no training step and no choice of a checkpoint saw; so
 nobody needs the game to run a benchmark. More of them, for distances that need many frames, are written by
 ``python -m training.doom.held_out``.
 

@@ -15,7 +15,7 @@ from coupled_decoding.evaluation.bench.kept import Kept
 from coupled_decoding.evaluation.bench.results import as_csv
 from coupled_decoding.evaluation.bench.running import draws, run
 from coupled_decoding.evaluation.bench.work import batches
-from tests.evaluation.bench import ScriptedWork
+from tests.evaluation.bench.helpers import ScriptedWork
 
 AR, TWO, FOUR = (Case(method, cd.Sampling()) for method in (cd.AR(), cd.SCD(2), cd.SCD(4)))
 OF = {"model": "x"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coupled_decoding.evaluation.roofline import (
+from coupled_decoding.evaluation.bench.roofline import (
     DEVICES,
     Device,
     Size,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from coupled_decoding.evaluation.statistics import chi_square_p_value, count_sequences, median_interval
+from coupled_decoding.evaluation.exactness.statistics import chi_square_p_value, count_sequences, median_interval
 
 
 def random_law(size: int, seed: int, concentration: float = 1.0) -> Tensor:
