@@ -57,11 +57,6 @@ class Model(ABC):
     transformer: nn.Module
     """What every forward calls: embeddings and the output head may stand beside it."""
 
-    @classmethod
-    @abstractmethod
-    def recognises(cls, folder: Path) -> bool:
-        """Whether a folder holds a checkpoint of this family, complete or not, judged by what it says of itself."""
-
     @abstractmethod
     def __init__(self, folder: Path, placement: Placement) -> None:
         """Load a checkpoint. FileNotFoundError names missing files, ValueError damaged or unfitting ones."""

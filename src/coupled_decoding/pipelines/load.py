@@ -6,19 +6,55 @@ import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 
 from coupled_decoding.models.checkpoints.placement import Placement
 from coupled_decoding.models.contract import PictureModel, VideoModel
-from coupled_decoding.models.registry import FAMILIES
+from coupled_decoding.models.registry import FAMILIES, family_of
 from coupled_decoding.pipelines.pictures import PicturePipeline
 from coupled_decoding.pipelines.video import VideoPipeline
 from coupled_decoding.serving.compiling import compile_forward
 
 SHIPPED = ("emoji", "doom")
 """Models that come with the package."""
+
+
+@overload
+def from_pretrained(
+    name: Literal["emoji"],
+    *,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str | None = None,
+    device_map: str | Mapping[str, Any] | None = None,
+    allow_torchscript: bool = False,
+    compile: bool = False,
+) -> PicturePipeline: ...
+
+
+@overload
+def from_pretrained(
+    name: Literal["doom"],
+    *,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str | None = None,
+    device_map: str | Mapping[str, Any] | None = None,
+    allow_torchscript: bool = False,
+    compile: bool = False,
+) -> VideoPipeline: ...
+
+
+@overload
+def from_pretrained(
+    name: str | Path,
+    *,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str | None = None,
+    device_map: str | Mapping[str, Any] | None = None,
+    allow_torchscript: bool = False,
+    compile: bool = False,
+) -> PicturePipeline | VideoPipeline: ...
 
 
 def from_pretrained(
@@ -29,10 +65,11 @@ def from_pretrained(
     device_map: str | Mapping[str, Any] | None = None,
     allow_torchscript: bool = False,
     compile: bool = False,
-) -> Any:
+) -> PicturePipeline | VideoPipeline:
     """Load a model: a shipped one (``"emoji"``), a local checkpoint folder, or an id on the Hugging Face hub.
 
-    Returns the pipeline of its family: a :class:`PicturePipeline`, or a :class:`VideoPipeline` where it makes clips.
+    Returns the pipeline of its family: a :class:`PicturePipeline`, or a :class:`VideoPipeline` where it makes clips. No
+    other family is imported.
 
     Args:
         name: which model. A local folder goes before a hub id of the same name.
@@ -62,11 +99,11 @@ def from_pretrained(
 def recognised(name: str | Path) -> tuple[Path, type[PictureModel] | type[VideoModel]]:
     """The folder and the family of a model, which is not loaded; errors as of :func:`from_pretrained`."""
     folder = _folder(str(name))
-    family = next((family for family in FAMILIES if family.recognises(folder)), None)
+    family = family_of(folder)
     if family is None:
-        known = ", ".join(family.card.name for family in FAMILIES)
+        known = ", ".join(family.name for family in FAMILIES)
         raise ValueError(f"{folder} is no checkpoint of a known family ({known}): `scd models` lists the files of each")
-    return folder, family
+    return folder, family.load()
 
 
 def _folder(name: str) -> Path:

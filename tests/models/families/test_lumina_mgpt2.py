@@ -17,6 +17,7 @@ from transformers import ChameleonConfig
 
 import coupled_decoding as cd
 from coupled_decoding.models.checkpoints.reading import under
+from coupled_decoding.models.checkpoints.recognition import lumina_mgpt_2
 from coupled_decoding.models.families.chameleon import LanguageModel, language_weights
 from coupled_decoding.models.families.lumina_mgpt2 import (
     DECODER,
@@ -25,7 +26,6 @@ from coupled_decoding.models.families.lumina_mgpt2 import (
     NEWLINE,
     SEPARATOR,
     START,
-    LuminaMGPT2Model,
 )
 from coupled_decoding.models.networks.movqgan import MoVQGAN, SpatialNorm
 from coupled_decoding.models.networks.vqgan import VQGANConfig
@@ -320,8 +320,8 @@ def test_other_sizes_are_refused(size: tuple[int, int], words: str, folder: Path
 
 def test_a_relative_of_the_same_type_is_not_taken_for_this_family(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "chameleon", "vocab_size": 65536}))
-    assert not LuminaMGPT2Model.recognises(tmp_path)
-    assert not LuminaMGPT2Model.recognises(tmp_path / "nowhere")
+    assert not lumina_mgpt_2(tmp_path)
+    assert not lumina_mgpt_2(tmp_path / "nowhere")
 
 
 def edit(file: Path, **changes: Any) -> None:

@@ -31,6 +31,7 @@ from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.media.pixels import Size
 from coupled_decoding.models.checkpoints.placement import Placement
 from coupled_decoding.models.checkpoints.reading import naming, read_folder, read_tensors, require_files, under
+from coupled_decoding.models.checkpoints.recognition import ANOLE_META as META
 from coupled_decoding.models.contract import Card, only_size
 from coupled_decoding.models.families.chameleon import (
     BOI,
@@ -39,13 +40,11 @@ from coupled_decoding.models.families.chameleon import (
     EOI,
     ChameleonPictures,
     ChameleonText,
-    chameleon_config,
     find,
     language_config,
 )
 from coupled_decoding.models.prompts import checked_prompt
 
-META = "models/7b"
 META_FILES = (
     "models/7b/params.json", "models/7b/consolidated.pth", "tokenizer/text_tokenizer.json", "tokenizer/vqgan.ckpt",
 )
@@ -77,12 +76,6 @@ class AnoleModel(ChameleonPictures):
         not_verified="published weights and files, which no machine of ours has had",
     )
     sampling, guidance_scale = card.sampling, card.guidance_scale
-
-    @classmethod
-    def recognises(cls, folder: Path) -> bool:
-        """Any Chameleon but Lumina-mGPT: what cannot draw is refused when it is loaded, by a sentence that says so."""
-        config = chameleon_config(folder)
-        return (folder / META).is_dir() or (config is not None and config.get("mask_image_logits") is not False)
 
     def __init__(self, folder: Path, placement: Placement) -> None:
         if (folder / META).is_dir():

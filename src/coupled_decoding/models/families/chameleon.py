@@ -33,7 +33,7 @@ from transformers import ChameleonConfig, ChameleonModel
 from coupled_decoding.decoding.layout import as_slice
 from coupled_decoding.media.pixels import Size, to_images, to_pixels
 from coupled_decoding.models.checkpoints.placement import Placement
-from coupled_decoding.models.checkpoints.reading import load_pretrained, read_json, under
+from coupled_decoding.models.checkpoints.reading import load_pretrained, under
 from coupled_decoding.models.checkpoints.text import Text
 from coupled_decoding.models.contract import PictureModel
 from coupled_decoding.models.networks.vqgan import load_vqgan
@@ -45,12 +45,6 @@ PLACES = ("", "tokenizer", "chameleon/tokenizer", "../chameleon/tokenizer")
 """Where Chameleon's tokenizers may be: beside the weights, in Meta's layout, or where Lumina-mGPT's code has them."""
 DRAWING = ("encoder.", "decoder.", "quantize.", "quant_conv.", "post_quant_conv.")
 """The VQGAN among the weights of its training, which hold losses too."""
-
-
-def chameleon_config(folder: Path) -> dict[str, Any] | None:
-    """``config.json`` of a folder, in transformers' layout, of any model on this base; None for other folders."""
-    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
-    return config if config.get("model_type") == "chameleon" else None
 
 
 def find(folder: Path, *names: str) -> Path:

@@ -133,10 +133,6 @@ class CosmosModel(VideoModel):
     frames_per_second = 25.0  # at which the published examples write clips
     frames_by_torchscript = True
 
-    @classmethod
-    def recognises(cls, folder: Path) -> bool:
-        return (folder / "model.pt").is_file()
-
     def __init__(self, folder: Path, placement: Placement) -> None:
         if placement.device_map is not None:
             raise ValueError("device_map is given: this family's transformer runs on one device; give device")

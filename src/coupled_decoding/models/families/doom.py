@@ -86,10 +86,6 @@ class DoomModel(VideoModel):
     sampling = card.sampling
     frames_per_second = 17.5  # two tics of the game apart
 
-    @classmethod
-    def recognises(cls, folder: Path) -> bool:
-        return (folder / "clip_config.json").is_file()
-
     def __init__(self, folder: Path, placement: Placement) -> None:
         if placement.device_map is not None:
             raise ValueError("device_map is given: this family's transformer runs on one device; give device")

@@ -55,10 +55,6 @@ class EmojiModel(PictureModel):
         not_verified="nothing",
     )
 
-    @classmethod
-    def recognises(cls, folder: Path) -> bool:
-        return (folder / "picture_config.json").is_file()
-
     def __init__(self, folder: Path, placement: Placement) -> None:
         require_files(folder, FILES)
         self.dtype, self.device = placement.dtype, placement.device

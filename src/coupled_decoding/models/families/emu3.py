@@ -92,10 +92,6 @@ class Emu3Model(PictureModel):
     )
     sampling, guidance_scale = card.sampling, card.guidance_scale
 
-    @classmethod
-    def recognises(cls, folder: Path) -> bool:
-        return model_type(folder) in ("emu3", "Emu3")
-
     def __init__(self, folder: Path, placement: Placement) -> None:
         require_files(folder, ["config.json"])
         checkpoint = read_port(folder) if model_type(folder) == "emu3" else read_original(folder)

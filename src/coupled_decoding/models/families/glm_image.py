@@ -44,13 +44,13 @@ from coupled_decoding.media.pixels import Size
 from coupled_decoding.models.checkpoints.placement import Placement
 from coupled_decoding.models.checkpoints.reading import (
     load_pretrained,
-    model_type,
     naming,
     read_folder,
-    read_json,
     require_files,
     under,
 )
+from coupled_decoding.models.checkpoints.recognition import GLM_PART as PART
+from coupled_decoding.models.checkpoints.recognition import glm_part
 from coupled_decoding.models.checkpoints.text import Text
 from coupled_decoding.models.contract import Card, PictureModel
 from coupled_decoding.models.prompts import checked_prompt
@@ -58,7 +58,6 @@ from coupled_decoding.serving.backbone import Backbone, as_logits
 from coupled_decoding.serving.session import TransformersSession
 
 BEGIN, SIZE_BEGIN, SIZE_END = "<|dit_token_16384|>", "<sop>", "<eop>"
-PART = "vision_language_encoder"
 PATCH = 32
 """Pixels down and across that a code of the large picture stands for."""
 SMALL_SIDE = 16
@@ -166,15 +165,8 @@ class GlmImageModel(PictureModel):
     sampling, guidance_scale = card.sampling, card.guidance_scale
     size = (1024, 1024)
 
-    @classmethod
-    def recognises(cls, folder: Path) -> bool:
-        index = folder / "model_index.json"
-        if index.is_file() and read_json(index).get("_class_name") == "GlmImagePipeline":
-            return True
-        return model_type(_part_of(folder)) == "glm_image"
-
     def __init__(self, folder: Path, placement: Placement) -> None:
-        part = _part_of(folder)
+        part = glm_part(folder)
         self.pipeline_folder = part.absolute().parent
         self.dtype, self.device = placement.dtype, placement.device
         require_files(part, ["config.json"])
@@ -278,11 +270,6 @@ class GlmImageModel(PictureModel):
             scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler"),
         )
         return pipeline.to(self.device)
-
-
-def _part_of(folder: Path) -> Path:
-    """The folder of the autoregressive part: this one, or the one in a pipeline's folder."""
-    return folder if (folder / "config.json").is_file() else folder / PART
 
 
 def _rows_of_codes(tensors: Mapping[str, Tensor], codes: int, hidden: int, part: Path) -> Tensor:

@@ -32,7 +32,6 @@ from coupled_decoding.models.checkpoints.placement import Placement
 from coupled_decoding.models.checkpoints.reading import (
     load_pretrained,
     load_weights,
-    model_type,
     naming,
     read_folder,
     read_json,
@@ -113,10 +112,6 @@ class JanusModel(SquarePictures):
         not_verified="published weights, which no machine of ours has had",
     )
     sampling, guidance_scale = card.sampling, card.guidance_scale
-
-    @classmethod
-    def recognises(cls, folder: Path) -> bool:
-        return model_type(folder) in ("janus", "multi_modality")
 
     def __init__(self, folder: Path, placement: Placement) -> None:
         require_files(folder, ["config.json", "tokenizer.json"])

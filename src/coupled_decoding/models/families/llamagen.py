@@ -92,10 +92,6 @@ class LlamaGenModel(SquarePictures):
     mark: ClassVar[str]
     """A weight that only this kind has."""
 
-    @classmethod
-    def recognises(cls, folder: Path) -> bool:
-        return any(re.fullmatch(rf"({cls.kind}_\w+|vq_ds16_{cls.kind})\.pt", path.name) for path in folder.glob("*.pt"))
-
     def __init__(self, folder: Path, placement: Placement) -> None:
         if placement.device_map is not None:
             raise ValueError("device_map is given: this family's transformer, of 3B weights at most, runs on one "

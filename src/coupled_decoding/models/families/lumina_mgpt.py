@@ -40,7 +40,6 @@ from coupled_decoding.models.families.chameleon import (
     EOI,
     ChameleonPictures,
     ChameleonText,
-    chameleon_config,
     find,
     language_config,
 )
@@ -69,11 +68,6 @@ class LuminaMGPTModel(ChameleonPictures):
         not_verified="published weights and files, which no machine of ours has had",
     )
     sampling, guidance_scale = card.sampling, card.guidance_scale
-
-    @classmethod
-    def recognises(cls, folder: Path) -> bool:
-        config = chameleon_config(folder)
-        return config is not None and config.get("mask_image_logits") is False
 
     def __init__(self, folder: Path, placement: Placement) -> None:
         require_files(folder, ["config.json"])

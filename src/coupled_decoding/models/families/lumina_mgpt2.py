@@ -32,14 +32,14 @@ from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.media.pixels import Size, to_images, to_pixels
 from coupled_decoding.models.checkpoints.placement import Placement
 from coupled_decoding.models.checkpoints.reading import naming, read_folder, require_files
+from coupled_decoding.models.checkpoints.recognition import LUMINA_2_FIRST_CODE as FIRST_CODE
 from coupled_decoding.models.checkpoints.text import Text
 from coupled_decoding.models.contract import Card, PictureModel
-from coupled_decoding.models.families.chameleon import chameleon_config, language_config, load_backbone
+from coupled_decoding.models.families.chameleon import language_config, load_backbone
 from coupled_decoding.models.networks.movqgan import load_movqgan
 from coupled_decoding.models.prompts import checked_prompt
 from coupled_decoding.serving.session import TransformersSession
 
-FIRST_CODE = 155000
 START, END, NEWLINE, SEPARATOR = "<racm3:break>", "<eoss>", "<reserved08799>", "<reserved08706>"
 TEMPLATE = "Generate an image of {width}x{height} according to the following prompt:\n{prompt}" + SEPARATOR
 UNIT = 32
@@ -64,11 +64,6 @@ class LuminaMGPT2Model(PictureModel):
         not_verified="published weights, which no machine of ours has had",
     )
     sampling, guidance_scale = card.sampling, card.guidance_scale
-
-    @classmethod
-    def recognises(cls, folder: Path) -> bool:
-        config = chameleon_config(folder)  # its relatives have 65536 tokens
-        return config is not None and config.get("vocab_size", 0) > FIRST_CODE
 
     def __init__(self, folder: Path, placement: Placement) -> None:
         require_files(folder, ["config.json", "tokenizer.json", "tokenizer_config.json"])
