@@ -3,62 +3,77 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from training import checkpoints
 
 SAVE_EVERY = 180
 """Seconds between checkpoints."""
+AVERAGED = 0.998
+"""Share that an average of the weights keeps at each step: it follows the last 500 steps or so."""
+
+
+def adamw(model: nn.Module, learning_rate: float, weight_decay: float = 0.1) -> Optimizer:
+    """AdamW with matrices decayed and vectors not."""
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    vectors = [p for p in model.parameters() if p.dim() == 1]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.95), fused=True)
 
 
 class Run:
     """One step after another until the budget is used up; resumes from ``checkpoint`` where that is there.
 
-    AdamW, matrices decayed; the learning rate follows the share of the budget that is gone, so a run that shares its
-    machine still ends at zero. The weights with the best loss on held-out data are kept in ``best``.
+    The learning rates follow the share of the budget that is gone, so a run that shares its machine still ends at zero.
+    An exponential average of the weights, which looks as if the rate had come down already, is kept beside them. Where
+    ``best`` is given, the weights with the least loss on held-out data are kept there.
     """
 
-    def __init__(self, model: nn.Module, checkpoint: Path, best: Path, minutes: float, learning_rate: float) -> None:
-        self.model, self.checkpoint, self.best = model, checkpoint, best
-        self.budget, self.learning_rate = 60 * minutes, learning_rate
-        decayed = [p for p in model.parameters() if p.dim() > 1]
-        others = [p for p in model.parameters() if p.dim() == 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
-            lr=learning_rate, betas=(0.9, 0.95), fused=True,
-        )
+    def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer], checkpoint: Path, minutes: float,
+                 best: Path | None = None) -> None:
+        self.model, self.optimizers, self.checkpoint, self.best = model, optimizers, checkpoint, best
+        self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED))
+        self.budget = 60 * minutes
+        self.rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
         self.state: dict[str, Any] = {"seconds": 0.0, "step": 0, "history": [], "best": float("inf")}
         if checkpoint.exists():
             self.state = torch.load(checkpoint, weights_only=True)
             model.load_state_dict(self.state.pop("model"))
-            self.optimizer.load_state_dict(self.state.pop("optimizer"))
+            self.averaged.load_state_dict(self.state.pop("averaged"))
+            for optimizer, kept in zip(optimizers, self.state.pop("optimizers"), strict=True):
+                optimizer.load_state_dict(kept)
         self.losses: list[float] = []
         """Of the steps since the last look at held-out data."""
         self.last = self.saved = time.time()
-        self.progress = tqdm(total=int(self.budget), initial=int(self.state["seconds"]), unit="s", mininterval=20)
+        self.progress = tqdm(total=int(self.budget), initial=int(self.state["seconds"]), unit="s", mininterval=60)
 
     @property
     def step(self) -> int:
         return self.state["step"]
 
     @property
-    def going_on(self) -> bool:
+    def unfinished(self) -> bool:
         return self.state["seconds"] < self.budget
 
     def learn(self, loss: Tensor) -> None:
         """One step down the gradient of ``loss``."""
-        done = self.state["seconds"] / self.budget
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate * min(1, (self.step + 1) / 200) * min(1, (1 - done) / 0.7)
-        self.optimizer.zero_grad()
+        share = min(1, (self.step + 1) / 200) * min(1, (1 - self.state["seconds"] / self.budget) / 0.7)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
+        for optimizer, rates in zip(self.optimizers, self.rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * share
+            optimizer.step()
+            optimizer.zero_grad()
+        self.averaged.update_parameters(self.model)
         self.losses.append(loss.item())
         now = time.time()
         self.state["step"] += 1
@@ -81,14 +96,16 @@ class Run:
             print(f"step {self.step}: train {train:.3f}, {shown} nats", flush=True)
         if check < self.state["best"]:
             self.state["best"] = check
-            checkpoints.save(self.best, {"model": self.model.state_dict(), "held_out": check, "step": self.step})
+            if self.best is not None:
+                state = {"model": self.model.state_dict(), "held_out": check, "step": self.step}
+                checkpoints.save(self.best, state)
 
     def save(self) -> None:
         self.saved = time.time()
-        checkpoints.save(
-            self.checkpoint,
-            self.state | {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()},
-        )
+        checkpoints.save(self.checkpoint, self.state | {
+            "model": self.model.state_dict(), "averaged": self.averaged.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+        })
 
     def finish(self) -> None:
         self.save()

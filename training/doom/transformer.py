@@ -22,7 +22,7 @@ from coupled_decoding.models.networks.clip_transformer import ClipTransformer, C
 from training.doom.data import BUILD, CHOSEN_BY
 from training.doom.tokenizer import CHECKPOINT as TOKENIZER_CHECKPOINT
 from training.doom.tokenizer import CLIP, as_tensor, load_frames, load_tokenizer
-from training.run import Run
+from training.run import Run, adamw
 
 CHECKPOINT, BEST, CODES = BUILD / "transformer.pt", BUILD / "best.pt", BUILD / "codes.pt"
 
@@ -102,7 +102,7 @@ def main() -> None:
     for p in model.parameters():
         if p.dim() > 1:
             torch.nn.init.normal_(p, std=0.02)
-    run = Run(model, CHECKPOINT, BEST, args.minutes, args.learning_rate)
+    run = Run(model, [adamw(model, args.learning_rate)], CHECKPOINT, args.minutes, BEST)
     generator = torch.Generator().manual_seed(1000 + run.step)
     compiled = torch.compile(code_loss)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {len(train)} clips to train on, "
@@ -111,7 +111,7 @@ def main() -> None:
     def look_at_held_out() -> None:
         run.look(held_out=held_out_loss(model, held_out, 0, 9), held_out_later=held_out_loss(model, held_out, 10, 9))
 
-    while run.going_on:
+    while run.unfinished:
         from_first = torch.rand((), generator=generator) < 0.4
         start = 0 if from_first else int(torch.randint(1, CLIP - sizes.span + 1, (), generator=generator))
         where = stretch(sizes, start, sizes.span)

@@ -11,6 +11,7 @@ import random
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from coupled_decoding.models.networks.vq import VQConfig
+from training.emoji.colours import recoloured
 from training.emoji.data import STYLES
 
 CODES = VQConfig().codes
@@ -46,10 +47,23 @@ def train_text_tokenizer(descriptions: list[dict]) -> Tokenizer:
     return tokenizer
 
 
-def draw_caption(description: dict, rng: random.Random) -> str:
-    """One wording: the CLDR name or an alias, perhaps an article before it, perhaps the style after it."""
-    wording = description["name"]
-    if description["aliases"] and rng.random() < 0.3:
-        wording = rng.choice(description["aliases"])
+def prompt_ids(text: Tokenizer, caption: str) -> list[int]:
+    """Token ids of a caption between its marks; of none, the marks alone."""
+    return text.encode(caption).ids
+
+
+def styled(wording: str, description: dict) -> str:
+    return f"{wording}, {STYLES[description['style']]} style"
+
+
+def draw_caption(description: dict, rng: random.Random, colour: str | None = None) -> str:
+    """One wording: the CLDR name or an alias, perhaps an article before it, perhaps the style after it.
+
+    Where a colour is given, the wording says it: "a blue apple" for "apple", "blue heart" for "red heart".
+    """
+    wordings = [description["name"], *description["aliases"]]
+    if colour is not None:
+        wordings = [w for one in wordings if (w := recoloured(one, colour)) is not None] or [f"{colour} thing"]
+    wording = wordings[0] if len(wordings) == 1 or rng.random() < 0.7 else rng.choice(wordings[1:])
     wording = rng.choice(["", "", "a ", "the "]) + wording
-    return wording + (f", {STYLES[description['style']]} style" if rng.random() < 0.5 else "")
+    return styled(wording, description) if rng.random() < 0.6 else wording

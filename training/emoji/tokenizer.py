@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,12 +21,14 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from coupled_decoding.evaluation.metrics.clips import psnr
+from coupled_decoding.models.checkpoints.reading import load_weights
 from coupled_decoding.models.networks.vq import VQConfig, VQTokenizer
 from training import checkpoints
 from training.emoji.data import BUILD
 from training.vector_quantisation import MovingCodebook, reconstruction_loss
 
 CHECKPOINT = BUILD / "tokenizer.pt"
+SHIPPED = Path("src/coupled_decoding/pretrained/emoji")
 
 
 def load_pictures() -> tuple[Tensor, list[dict]]:
@@ -122,6 +125,16 @@ def main() -> None:
             save(model, optimizer, book, history)
     save(model, optimizer, book, history)
     print(f"held-out PSNR {psnr(model, pictures[held_out]).mean():.2f} dB after {step} steps")
+
+
+def load_vq() -> VQTokenizer:
+    """The tokenizer as it was trained here, or else the one that ships."""
+    model = VQTokenizer(VQConfig())
+    if CHECKPOINT.exists():
+        model.load_state_dict(torch.load(CHECKPOINT, weights_only=True)["model"])
+    else:
+        load_weights(model, SHIPPED / "vq/model.safetensors")
+    return model.eval()
 
 
 def save(model: VQTokenizer, optimizer: torch.optim.Optimizer, book: MovingCodebook, history: list[dict]) -> None:

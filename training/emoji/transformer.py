@@ -1,56 +1,37 @@
 """Train the text-to-picture transformer on captions and picture codes.
 
-    python -m training.emoji.transformer --minutes 90     # resumes from build/emoji/transformer.pt
+    python -m training.emoji.transformer --minutes 300           # resumes from build/emoji/transformer.pt
+    python -m training.emoji.transformer --speed 20              # pictures a second, measured over 20 steps
 
 A Llama of transformers; the loss counts picture codes only. Ten per cent of captions are dropped, so that the model is
-also its own unconditional model (classifier-free guidance, arXiv 2207.12598).
+also its own unconditional model (classifier-free guidance, arXiv 2207.12598). Hidden matrices are trained by Muon, the
+embeddings, the output head and the norms by AdamW. Where there is no checkpoint, training starts from the weights that
+ship; ``--from-scratch`` starts from nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
+import time
+from collections.abc import Iterator
+from typing import Any
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
+from torch.optim import Optimizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from coupled_decoding.models.networks.vq import VQConfig, VQTokenizer
-from training.emoji.captions import CODES, MAX_PROMPT, PAD, VOCAB_SIZE, draw_caption, train_text_tokenizer
+from training.emoji.captions import CODES, MAX_PROMPT, VOCAB_SIZE
 from training.emoji.data import BUILD
-from training.emoji.tokenizer import CHECKPOINT as TOKENIZER_CHECKPOINT
-from training.emoji.tokenizer import load_pictures, sampling_weights, shift
+from training.emoji.examples import HELD_OUT, TRAINED, Examples, load_examples
+from training.emoji.tokenizer import SHIPPED
+from training.llama import hidden_states
 from training.run import Run
 
-CHECKPOINT, BEST = BUILD / "transformer.pt", BUILD / "best.pt"
+CHECKPOINT = BUILD / "transformer.pt"
 GRID = 16
-VARIANTS = 4  # the picture itself and three small shifts of it
 DROPPED = 0.1
-
-
-def load_vq() -> VQTokenizer:
-    model = VQTokenizer(VQConfig())
-    model.load_state_dict(torch.load(TOKENIZER_CHECKPOINT, weights_only=True)["model"])
-    return model.eval()
-
-
-@torch.no_grad()
-def encode_all(pictures: Tensor) -> Tensor:
-    """Codes of every picture in ``VARIANTS`` positions, int16 ``[N, VARIANTS, 256]``; computed once, then kept."""
-    path = BUILD / "codes.pt"
-    if path.exists() and path.stat().st_mtime > TOKENIZER_CHECKPOINT.stat().st_mtime:
-        return torch.load(path, weights_only=True)
-    vq, generator, out = load_vq(), torch.Generator().manual_seed(1), []
-    for batch in tqdm(pictures.split(64), desc="encoding pictures"):
-        variants = [batch] + [shift(batch, generator, most=3) for _ in range(VARIANTS - 1)]
-        codes = vq.encode(torch.cat(variants).float() / 255)
-        out.append(codes.view(VARIANTS, len(batch), -1).transpose(0, 1).to(torch.int16))
-    codes = torch.cat(out)
-    torch.save(codes, path)
-    return codes
 
 
 def model_config() -> LlamaConfig:
@@ -61,88 +42,108 @@ def model_config() -> LlamaConfig:
     )
 
 
-def collate(prompts: list[list[int]], codes: Tensor, pad: int) -> tuple[Tensor, Tensor]:
-    """Token ids and labels ``[B, T]``; labels are -100 but for picture codes. T is one of two: two graphs compile."""
-    longest = 16 if max(map(len, prompts)) <= 16 else MAX_PROMPT
-    ids = torch.full((len(prompts), longest + codes.shape[1]), pad)
-    labels = torch.full_like(ids, -100)
-    for row, (prompt, picture) in enumerate(zip(prompts, codes, strict=True)):
-        end = len(prompt) + len(picture)
-        ids[row, : len(prompt)] = torch.tensor(prompt)
-        ids[row, len(prompt) : end] = labels[row, len(prompt) : end] = picture.long()
-    return ids, labels
+def averaged_model(state: dict[str, Any]) -> LlamaForCausalLM:
+    """The model with the averaged weights of a checkpoint of :class:`training.run.Run`."""
+    model = LlamaForCausalLM(model_config())
+    inside = "module."
+    model.load_state_dict({k.removeprefix(inside): v for k, v in state["averaged"].items() if k.startswith(inside)})
+    return model.eval()
 
 
-def code_loss(model: LlamaForCausalLM, ids: Tensor, labels: Tensor) -> Tensor:
-    """Mean nats a code."""
+def code_loss(model: LlamaForCausalLM, ids: Tensor, before: Tensor, codes: Tensor) -> Tensor:
+    """Nats of each code, ``[B, n]``.
+
+    Args:
+        model: whose first token ids are the picture codes.
+        ids: LongTensor ``[B, T]``.
+        before: LongTensor ``[B, n]``, the place in ``ids`` behind which each code stands.
+        codes: LongTensor ``[B, n]``.
+    """
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = model(input_ids=ids[:, :-1]).logits
-    return F.cross_entropy(logits.float().flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
+        hidden = hidden_states(model, ids)
+        hidden = hidden.gather(1, before.unsqueeze(2).expand(-1, -1, hidden.shape[2]))
+        logits = F.linear(hidden, model.lm_head.weight[:CODES])
+    return F.cross_entropy(logits.float().transpose(1, 2), codes, reduction="none")
+
+
+def optimizers(model: LlamaForCausalLM, learning_rate: float) -> list[Optimizer]:
+    """Muon for the matrices of the layers, AdamW for all else, at rates that mean the same for both."""
+    matrices = [p for p in model.model.layers.parameters() if p.dim() == 2]
+    inside = {id(p) for p in matrices}
+    others = [p for p in model.parameters() if id(p) not in inside]
+    return [
+        torch.optim.Muon(matrices, lr=learning_rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
+    ]
+
+
+def draws(weights: Tensor, generator: torch.Generator) -> Iterator[int]:
+    """Examples for ever, in proportion to their weights and evenly: in rounds of as many draws as there are examples.
+
+    Systematic sampling: in each round an example comes as often as its weight says, rounded down or up.
+    """
+    ends = weights.double().cumsum(0) / weights.double().sum()
+    while True:
+        points = (torch.arange(len(weights)) + torch.rand((), generator=generator, dtype=torch.float64)) / len(weights)
+        chosen = torch.searchsorted(ends, points).clamp(max=len(weights) - 1)
+        yield from chosen[torch.randperm(len(chosen), generator=generator)].tolist()
+
+
+def batches(examples: Examples, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Batches for ever, captions drawn at random and some of them dropped."""
+    drawn = draws(examples.weights, generator)
+    while True:
+        rows = torch.tensor([next(drawn) for _ in range(size)])
+        which = torch.randint(examples.prompts.shape[1], (size,), generator=generator)
+        dropped = torch.rand(size, generator=generator) < DROPPED
+        yield examples.batch(rows, torch.where(dropped, -1, which))
 
 
 @torch.no_grad()
-def held_out_loss(model: LlamaForCausalLM, prompts: list[list[int]], codes: Tensor, pad: int) -> float:
-    model.eval()
-    losses = [code_loss(model, *collate(prompts[i : i + 32], codes[i : i + 32], pad)).item() * len(codes[i : i + 32])
-              for i in range(0, len(prompts), 32)]
-    model.train()
-    return sum(losses) / len(prompts)
+def held_out_losses(model: LlamaForCausalLM, examples: Examples, size: int = 32) -> dict[str, float]:
+    """Nats a code of held-out pictures with their own caption and with another's, for every second of them."""
+    rows = torch.arange(0, len(examples.codes), 2)
+    losses: dict[str, list[Tensor]] = {"held_out": [], "other_caption": []}
+    for some in rows.split(size):
+        for name, captioned in (("held_out", some), ("other_caption", (some + 101) % len(examples.codes))):
+            ids, before, codes = examples.batch(some, torch.zeros_like(some), captioned)
+            losses[name].append(code_loss(model, ids[:, :-1], before, codes).mean(1))
+    return {name: float(torch.cat(some).mean()) for name, some in losses.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=90, help="whole time to train for, earlier runs included")
+    parser.add_argument("--minutes", type=float, default=300, help="whole time to train for, earlier runs included")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--check-every", type=int, default=250, help="steps between looks at held-out pictures")
+    parser.add_argument("--check-every", type=int, default=400, help="steps between looks at held-out pictures")
+    parser.add_argument("--from-scratch", action="store_true", help="do not start from the weights that ship")
+    parser.add_argument("--speed", type=int, default=0, metavar="STEPS", help="measure the speed and stop")
     args = parser.parse_args()
 
     torch.manual_seed(0)
-    pictures, descriptions = load_pictures()
-    codes = encode_all(pictures)
-    train = [i for i, d in enumerate(descriptions) if not d["held_out"]]
-    held_out = [i for i, d in enumerate(descriptions) if d["held_out"] and not d["toned"]]
-    text = train_text_tokenizer([descriptions[i] for i in train])
-    text.save(str(BUILD / "tokenizer.json"))
-    pad = text.token_to_id(PAD)
-    weights = sampling_weights(descriptions)[train]
-
+    examples, check = load_examples(TRAINED), load_examples(HELD_OUT)
     model = LlamaForCausalLM(model_config())
-    run = Run(model, CHECKPOINT, BEST, args.minutes, args.learning_rate)
-    generator = torch.Generator().manual_seed(1000 + run.step)
-    rng = random.Random(1000 + run.step)
-    check_rng = random.Random(0)
-    check_prompts = [prompt_ids(text, draw_caption(descriptions[i], check_rng)) for i in held_out]
-    compiled = torch.compile(code_loss)
+    if not args.from_scratch:
+        model = LlamaForCausalLM.from_pretrained(SHIPPED, dtype=torch.float32)
+    run = Run(model, optimizers(model, args.learning_rate), CHECKPOINT, args.minutes)
+    compiled = torch.compile(code_loss, dynamic=False)
+    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {len(examples.codes)} examples")
 
-    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {len(train)} pictures to train on, "
-          f"{len(held_out)} held out")
-
-    def look_at_held_out() -> None:
-        run.look(held_out=held_out_loss(model, check_prompts, codes[held_out, 0], pad))
-
-    while run.going_on:
-        # four batches at once, sorted by prompt length, so that most batches are short
-        drawn = torch.multinomial(weights, 4 * args.batch, replacement=True, generator=generator).tolist()
-        rows = []
-        for i in (train[j] for j in drawn):
-            caption = "" if rng.random() < DROPPED else draw_caption(descriptions[i], rng)
-            rows.append((prompt_ids(text, caption), codes[i, rng.randrange(VARIANTS)]))
-        rows.sort(key=lambda row: len(row[0]))
-        batches = [rows[k : k + args.batch] for k in range(0, len(rows), args.batch)]
-        rng.shuffle(batches)
-        for batch in batches:
-            ids, labels = collate([p for p, _ in batch], torch.stack([c for _, c in batch]), pad)
-            run.learn(compiled(model, ids, labels))
-            if run.step % args.check_every == 0:
-                look_at_held_out()
-    look_at_held_out()
+    started, warm = 0.0, 3
+    for step, (ids, before, codes) in enumerate(batches(examples, args.batch, torch.Generator().manual_seed(run.step))):
+        if step == warm:
+            started = time.time()
+        if args.speed and step == warm + args.speed:
+            print(f"{args.speed * args.batch / (time.time() - started):.1f} pictures a second on "
+                  f"{torch.get_num_threads()} threads")
+            return
+        run.learn(compiled(model, ids[:, :-1], before, codes).mean())
+        if run.step % args.check_every == 0 or not run.unfinished:
+            run.look(**held_out_losses(run.averaged.module, check))
+        if not run.unfinished:
+            break
     run.finish()
-
-
-def prompt_ids(text: Tokenizer, caption: str) -> list[int]:
-    """Token ids of a caption between its marks; of none, the marks alone."""
-    return text.encode(caption).ids
 
 
 if __name__ == "__main__":

@@ -108,14 +108,16 @@ class EmojiModel(PictureModel):
 
 
 def write_checkpoint(
-    folder: Path, model: Any, vq: VQTokenizer, text: Tokenizer, *, grid: tuple[int, int], max_prompt: int
+    folder: Path, model: Any, vq: VQTokenizer, text: Tokenizer, *, grid: tuple[int, int], max_prompt: int,
+    guidance_scale: float = 1.0,
 ) -> None:
     """Write a folder of this family, whole or not at all; other files that stand in it (a card) stay.
 
     Weights are stored in float16. ``model`` is a LlamaForCausalLM, ``grid`` the codes down and across, ``max_prompt``
-    the most tokens of a prompt, both marks included.
+    the most tokens of a prompt, both marks included, ``guidance_scale`` what is applied by default.
     """
-    picture = {"grid": grid, "max_prompt": max_prompt, "guidance_scale": 1.0, "sampling": {"temperature": 1.0}}
+    picture = {"grid": grid, "max_prompt": max_prompt, "guidance_scale": guidance_scale,
+               "sampling": {"temperature": 1.0}}
     with folder_written_whole(folder, keep=True) as partial:
         model.half().save_pretrained(partial)
         (partial / "generation_config.json").unlink(missing_ok=True)  # its defaults would be applied by ``generate``
