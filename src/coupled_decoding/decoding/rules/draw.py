@@ -31,18 +31,19 @@ def inverse_cdf(weights: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         The drawn code, LongTensor ``[...]``, and whether any weight was positive, bool ``[...]``; where none was, the
         code is meaningless.
     """
-    missing = -weights.shape[-1] % _BLOCK
+    width = min(_BLOCK, weights.shape[-1])
+    missing = -weights.shape[-1] % width
     padded = torch.nn.functional.pad(weights, (0, missing)) if missing else weights
-    blocks = padded.unflatten(-1, (-1, _BLOCK))  # [..., N, 128]
+    blocks = padded.unflatten(-1, (-1, width))  # [..., N, width]
     upto = blocks.sum(-1).double().cumsum(-1)  # [..., N]
     mass = uniforms.clamp(max=_BELOW_ONE) * upto[..., -1]
     block = _first_above(upto, mass)  # [...]
-    inside = blocks.take_along_dim(block[..., None, None], -2).squeeze(-2).double().cumsum(-1)  # [..., 128]
+    inside = blocks.take_along_dim(block[..., None, None], -2).squeeze(-2).double().cumsum(-1)  # [..., width]
     before = torch.where(block > 0, upto.gather(-1, (block - 1).clamp(min=0).unsqueeze(-1)).squeeze(-1), 0.0)
     size = upto.gather(-1, block.unsqueeze(-1)).squeeze(-1) - before
     # the block's float32 sum and its float64 sum differ by rounding: what counts is the share of the block
     share = ((mass - before) / size).clamp(min=0.0, max=_BELOW_ONE)
-    return block * _BLOCK + _first_above(inside, share * inside[..., -1]), upto[..., -1] > 0
+    return block * width + _first_above(inside, share * inside[..., -1]), upto[..., -1] > 0
 
 
 def _first_above(cumulative: Tensor, mass: Tensor) -> Tensor:
