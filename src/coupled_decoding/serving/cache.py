@@ -127,7 +127,7 @@ class PositionCache(Cache):
         """Set where the next forward writes: positions LongTensor ``[R, T]`` of ``rows`` ``[R]`` (None: all).
 
         With ``parents`` LongTensor ``[R, M]`` the last M tokens are branches (see
-        :class:`coupled_decoding.BranchingSession`), which are written behind all others and stay until the next
+        :class:`coupled_decoding.Session`), which are written behind all others and stay until the next
         forward.
 
         Returns the mask ``[R, 1, T, visible]``, true where a query may look: at positions up to its own, but padding;

@@ -51,6 +51,9 @@ class ProcessedSession(TransformersSession):
             log-probabilities (which differs from mixing logits by a constant that later processors may see).
     """
 
+    # branches have pasts of their own, which processors are not asked about, and so have prompts of other sessions
+    reads_branches = refills = False
+
     def __init__(
         self,
         backbone: Backbone,
@@ -81,13 +84,12 @@ class ProcessedSession(TransformersSession):
         self.raw = conditional
         return super().guide(conditional.log_softmax(-1), unconditional.log_softmax(-1), scale)
 
-    # branches have pasts of their own, which processors are not asked about, and so have prompts of other sessions
-    keep = adopt = None  # type: ignore[assignment]
-
     @torch.no_grad()
-    def forward(self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def forward(
+        self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None, parents: Tensor | None = None
+    ) -> Tensor:
         """Processed scores ``[R, T, V]``; see :meth:`coupled_decoding.Session.forward`."""
-        logits = super().forward(tokens, positions, rows)
+        logits = super().forward(tokens, positions, rows, parents)
         if self._offset is None:
             self.raw = logits
         self.rows = which = torch.arange(len(tokens), device=tokens.device) if rows is None else rows

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from coupled_decoding.decoding.session import SessionBase
 from coupled_decoding.serving.backbone import Backbone
 from coupled_decoding.serving.compiling import eager
 
@@ -14,7 +15,7 @@ GuidanceScale = float | Callable[[Tensor], Tensor]
 """A number, or a function of the generated index, LongTensor ``[R, T]``, that gives the scale there."""
 
 
-class TransformersSession:
+class TransformersSession(SessionBase):
     """A batch of prompts read by a decoder-only transformers model; see :class:`coupled_decoding.Session`.
 
     Args:
@@ -27,6 +28,8 @@ class TransformersSession:
 
     A prompt that several rows share is read once. Raises ValueError where a sequence does not fit the model.
     """
+
+    reads_branches = refills = True
 
     def __init__(
         self,
@@ -95,7 +98,7 @@ class TransformersSession:
     def forward(
         self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None, parents: Tensor | None = None
     ) -> Tensor:
-        """Logits ``[R, T, C]`` over the output codes; see :meth:`coupled_decoding.BranchingSession.forward`."""
+        """Logits ``[R, T, C]`` over the output codes; see :meth:`coupled_decoding.Session.forward`."""
         if self._offset is None:
             return self.backbone.logits(self._hidden(tokens, positions, rows, parents))
         here = slice(None) if rows is None else rows
@@ -115,15 +118,15 @@ class TransformersSession:
             scale = self.guidance_scale
         return self.guide(conditional, unconditional, scale)
 
-    def keep(self, which: Tensor, columns: Tensor) -> None:
-        """See :meth:`coupled_decoding.BranchingSession.keep`."""
+    def keep(self, which: Tensor, slots: Tensor) -> None:
+        """See :meth:`coupled_decoding.Session.keep`."""
         if self._offset is not None:
             which = torch.cat([which, which + len(self._cache.place.slots) // 2])
-            columns = columns.repeat(2)
-        self._cache.keep(which, columns)
+            slots = slots.repeat(2)
+        self._cache.keep(which, slots)
 
     def adopt(self, row: int, other: TransformersSession, source: int) -> None:
-        """See :meth:`coupled_decoding.decoding.session.RefillableSession.adopt`."""
+        """See :meth:`coupled_decoding.Session.adopt`."""
         self.prompts[row] = other.prompts[source]
         if self.negative_prompts:
             self.negative_prompts[row] = other.negative_prompts[source]
