@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers.generation import logits_process as hf
 
 from coupled_decoding.serving.backbone import Backbone
-from coupled_decoding.serving.session import GuidanceScale, TransformersSession
+from coupled_decoding.serving.guidance import Guidance, GuidanceScale
+from coupled_decoding.serving.session import TransformersSession
 
 PASTLESS = (
     hf.TemperatureLogitsWarper, hf.TopKLogitsWarper, hf.TopPLogitsWarper, hf.TopHLogitsWarper, hf.MinPLogitsWarper,
@@ -80,9 +81,11 @@ class ProcessedSession(TransformersSession):
         self.scores: Tensor = torch.empty(0)
         """``[R, T, V]``: what came of them."""
 
-    def guide(self, conditional: Tensor, unconditional: Tensor, scale: float | Tensor) -> Tensor:
+    def guide(
+        self, conditional: Tensor, unconditional: Tensor, guidance: Guidance, index: Tensor, rows: Tensor | None
+    ) -> Tensor:
         self.raw = conditional
-        return super().guide(conditional.log_softmax(-1), unconditional.log_softmax(-1), scale)
+        return super().guide(conditional.log_softmax(-1), unconditional.log_softmax(-1), guidance, index, rows)
 
     @torch.no_grad()
     def forward(
@@ -90,7 +93,7 @@ class ProcessedSession(TransformersSession):
     ) -> Tensor:
         """Processed scores ``[R, T, V]``; see :meth:`coupled_decoding.Session.forward`."""
         logits = super().forward(tokens, positions, rows, parents)
-        if self._offset is None:
+        if self.negative_prompts is None:
             self.raw = logits
         self.rows = which = torch.arange(len(tokens), device=tokens.device) if rows is None else rows
         index = positions - self.last_position[which].unsqueeze(1)  # generated index that each position decides
