@@ -72,6 +72,7 @@ def loss_curves(path: Path) -> None:
 def main() -> None:
     pipe = cd.from_pretrained("doom")
     model = pipe.model
+    assert isinstance(model, DoomModel)
     clips = read_clips(most=24)
     pixels = torch.stack([to_pixels(clip, model.size, model.device) for clip in clips])
     codes = model.encode(clips)
