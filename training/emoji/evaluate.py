@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 import coupled_decoding as cd
-from coupled_decoding.evaluation.bench.figures import save_figure
+from coupled_decoding.evaluation.bench.plots import save_figure
 from coupled_decoding.evaluation.metrics.entropy import mean_entropy
 from coupled_decoding.models.families.emoji import EmojiModel
 from data.prompts import PATH as PROMPTS

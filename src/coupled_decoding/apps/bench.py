@@ -19,7 +19,7 @@ from coupled_decoding.apps.results import writing
 
 if TYPE_CHECKING:
     from coupled_decoding.evaluation.bench.cases import Grid
-    from coupled_decoding.evaluation.bench.results import Figures
+    from coupled_decoding.evaluation.bench.results import Measured
     from coupled_decoding.evaluation.bench.work import Work
     from coupled_decoding.pipelines.pictures import PicturePipeline
     from coupled_decoding.pipelines.video import VideoPipeline
@@ -106,6 +106,7 @@ def bench(
     A video model, from two of the built-in examples:
       scd bench --model doom --context maze --context arena --num-frames 12 -o clips/
     """
+    from coupled_decoding.evaluation.bench import fingerprint
     from coupled_decoding.evaluation.bench.methods import Asked
 
     with refusing(ValueError):
@@ -125,7 +126,7 @@ def bench(
         _check_guesses(work, grid)
         how = {"dtype": str(pipe.model.dtype).removeprefix("torch."), "device": device or "cpu"}
         figures = _measure(model, how, work, grid, repeat, output / RUNS)
-        said = {"model": pipe.name, **how, "seed": seed, "repetitions": repeat}
+        said = {"model": pipe.name, "weights": fingerprint.of_model(model), **how, "seed": seed, "repetitions": repeat}
         written = _write(output, said, work, figures)
     typer.echo(_table(work, figures))
     for file in written:
@@ -179,7 +180,7 @@ def _grid(
 ) -> Grid:
     """As far as the model has a say in it."""
     from coupled_decoding.evaluation.bench.cases import Grid
-    from coupled_decoding.evaluation.bench.generate import Generate
+    from coupled_decoding.evaluation.bench.transformers_generate import Generate
     from coupled_decoding.pipelines.pictures import PicturePipeline
 
     default = pipe.model.sampling
@@ -198,7 +199,7 @@ def _check_guesses(work: Work, grid: Grid) -> None:
 
 def _measure(
     model: str, how: Mapping[str, Any], work: Work, grid: Grid, repeat: int, runs: Path
-) -> list[Figures]:
+) -> list[Measured]:
     import coupled_decoding as cd
     from coupled_decoding.evaluation.bench import fingerprint, machine
     from coupled_decoding.evaluation.bench.kept import Kept
@@ -213,7 +214,7 @@ def _measure(
             return run(work, cases, kept, of, repeat, bar.update)
 
 
-def _write(folder: Path, asked: Mapping[str, Any], work: Work, figures: Sequence[Figures]) -> list[Path]:
+def _write(folder: Path, asked: Mapping[str, Any], work: Work, figures: Sequence[Measured]) -> list[Path]:
     """The files of a finished benchmark; runs.json is there already."""
     from coupled_decoding.evaluation.bench import machine, tables
     from coupled_decoding.evaluation.bench.kept import write_text
@@ -233,7 +234,7 @@ def _write(folder: Path, asked: Mapping[str, Any], work: Work, figures: Sequence
     return [folder / name for name in (REPORT, TABLE, RESULTS, *plots)]
 
 
-def _plot(folder: Path, work: Work, figures: Sequence[Figures]) -> dict[str, str]:
+def _plot(folder: Path, work: Work, figures: Sequence[Measured]) -> dict[str, str]:
     """Draw the plots that there is something to see in; file names, and what each shows."""
     from coupled_decoding.evaluation.bench.plots import PLOTS, Shown
     from coupled_decoding.evaluation.bench.work import places
@@ -244,7 +245,7 @@ def _plot(folder: Path, work: Work, figures: Sequence[Figures]) -> dict[str, str
     except ModuleNotFoundError as error:
         note(f"{error}; there are none in the report")
         return {}
-    from coupled_decoding.evaluation.bench.figures import save_figure
+    from coupled_decoding.evaluation.bench.plots import save_figure
 
     shown, plots = Shown(figures, work.drawn, places(work.layout)), {}
     for name, (draw, words) in PLOTS.items():
@@ -256,7 +257,7 @@ def _plot(folder: Path, work: Work, figures: Sequence[Figures]) -> dict[str, str
     return plots
 
 
-def _table(work: Work, figures: Sequence[Figures]) -> str:
-    from coupled_decoding.evaluation.bench.tables import table
+def _table(work: Work, figures: Sequence[Measured]) -> str:
+    from coupled_decoding.evaluation.bench.tables import cases_table
 
-    return table(work.drawn, figures)
+    return cases_table(work.drawn, figures)
