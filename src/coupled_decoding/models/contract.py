@@ -17,6 +17,7 @@ from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.decoding.session import Session
 from coupled_decoding.media.pixels import Size, over_white
 from coupled_decoding.models.checkpoints.placement import Placement
+from coupled_decoding.models.prompts import checked_prompt
 
 SHOWN = 8
 """Numbers that a refusal lists."""
@@ -71,6 +72,10 @@ class PictureModel(Model):
     @abstractmethod
     def layout_of(self, size: Size) -> Layout:
         """Token stream of a picture. ValueError for a size that the family does not make."""
+
+    def check_prompt(self, prompt: str, size: Size) -> None:
+        """ValueError where a prompt cannot be read, as far as that is known before a forward."""
+        checked_prompt(prompt)
 
     @abstractmethod
     def session(self, prompts: Sequence[str], guidance_scale: float, size: Size) -> Session:

@@ -88,6 +88,9 @@ class EmojiModel(PictureModel):
                              f"{self.max_prompt}; make it shorter")
         return ids
 
+    def check_prompt(self, prompt: str, size: Size) -> None:
+        self.prompt_ids(prompt)
+
     def session(self, prompts: Sequence[str], guidance_scale: float, size: Size) -> TransformersSession:
         """Read the prompts in; guided rows get an unconditional twin."""
         ids = [self.prompt_ids(prompt) for prompt in prompts]
