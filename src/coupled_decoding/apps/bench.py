@@ -104,8 +104,8 @@ def bench(
     A video model, from two of the built-in examples:
       scd bench --model doom --context maze --context arena --num-frames 12 -o clips/
     """
-    methods = _methods(method)
     texts = None if prompts is None else read_prompts(prompts)
+    methods = _methods(method)
     _check_files(output, prompts, context, model)
     pipe = load_any(model, dtype, device, allow_torchscript)
     work = _work(pipe, texts, context, context_frames, num_frames, guidance, generate, seed)

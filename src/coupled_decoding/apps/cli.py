@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -51,21 +49,11 @@ def _sentence(error: Exception) -> str | None:
         return ("out of memory: draw fewer at a time (scd generate --batch N, or a smaller -n), read fewer tokens at a "
                 "time with --window, or compute in --dtype bfloat16")
     if isinstance(error, OSError):
-        return f"cannot write to standard output: {error.strerror or error}" if _is_full() else str(error)
+        # what goes into files is refused where it is written; only a stream has no name
+        return str(error) if error.filename else f"cannot write to standard output: {error.strerror or error}"
     # typer's usage errors have no public base class in every version of it; they all can format themselves
     said: str | None = getattr(error, "format_message", lambda: None)()
     return said
-
-
-def _is_full() -> bool:
-    """Whether standard output still holds what cannot be written; it is then dropped, or Python would try again."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
 
 
 app = typer.Typer(cls=Verbs, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,17 @@ def load_pictures(
 ) -> PicturePipeline:
     """A model that draws pictures of prompts, and of this size if one is asked for."""
     from coupled_decoding.models.contract import VideoModel
+    from coupled_decoding.pipelines.load import recognised
 
     with refusing(ValueError, OSError):
-        family = _family(model)
+        folder, family = recognised(model)
         if issubclass(family, VideoModel):
             raise BadInput(f"{model!r} is a video model ({family.card.name}), and this command draws pictures: use "
                            f"scd video CONTEXT --model {model}, which continues a clip")
         if family.card.tokens_only:
             raise BadInput(f"{model!r} gives no pictures here, {family.card.tokens_only}")
+        if size is not None:
+            family.check_size(folder, size)
     pipe: PicturePipeline = _load(model, dtype, device, compile=compiled)
     with refusing(ValueError):
         pipe.model.layout_of(size or pipe.model.size)
@@ -65,7 +69,7 @@ def load_any(
 
 def local(model: str) -> Path | None:
     """The folder of a model that is on this machine under a path of the user's."""
-    return Path(model) if model and Path(model).is_dir() else None
+    return Path(model) if model and os.path.isdir(model) else None
 
 
 def _family(model: str) -> Any:

@@ -145,7 +145,7 @@ def _device(device: torch.device | str | None) -> torch.device:
     try:
         found = torch.device("cpu" if device is None else device)
         torch.zeros(1, device=found).item()
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:
         reason = "it holds no numbers" if "meta" in str(device) else str(error).strip().splitlines()[0]
         raise ValueError(f"device {str(device)!r} cannot be used: {reason}") from error
     return found
