@@ -97,6 +97,10 @@ class PicturePipeline:
         )
         return self._pictures(asked, asked.rows, decoded)
 
+    def check(self, prompt: str, size: tuple[int, int] | None = None) -> None:
+        """Whether the model reads a prompt, without a forward. ValueError says why it does not."""
+        self.model.check_prompt(prompt, size or self.model.size)
+
     def generate_many(
         self,
         prompts: str | Sequence[str],
