@@ -39,6 +39,7 @@ from coupled_decoding.evaluation.bench.tables import markdown
 from coupled_decoding.extras import require_extra
 from coupled_decoding.models.families.emoji import EmojiModel
 from coupled_decoding.serving.backbone import Backbone
+from coupled_decoding.serving.causal_lm import CausalLM
 from coupled_decoding.serving.session import TransformersSession
 
 TOKENS = (1, 2, 4, 8, 16, 32, 64, 128, 256)

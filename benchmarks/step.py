@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
@@ -56,7 +57,9 @@ def measured(window: int) -> list[cd.Method]:
 
 
 def named(method: cd.Method) -> str:
-    return method.name + ", predicted" * method.predict + f", {method.branches} branch tokens" * (method.branches > 0)
+    own = asdict(method)
+    branches = f", {own.get('branches')} branch tokens" * bool(own.get("branches"))
+    return method.name + ", predicted" * own.get("predict", False) + branches
 
 
 def main() -> None:
