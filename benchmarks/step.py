@@ -95,7 +95,7 @@ def table(
         share = statistics.median(trace.seconds_outside / trace.steps / forward(trace) for trace in runs)
         tokens = int(runs[0].committed.sum()) / runs[0].steps
         rows.append([named(method), f"{tokens:.2f}", f"{1000 * cost:.2f}", f"{share:.1%}"])
-    return markdown(["method", "tokens a step", "ms a step outside the model", "share of a forward"], rows)
+    return markdown(["method", "tokens per step", "ms per step outside the model", "share of a forward"], rows)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ class Grid:
     def cases(self) -> list[Case]:
         """All cases, each once.
 
-        An option that says nothing about a method is left out of it: AR, crossed with two windows, is one case.
+        An option that means nothing to a method is left out of it: AR, crossed with two windows, is one case.
         ValueError where a method is given what it refuses.
         """
         return list(dict.fromkeys(self._crossed()))

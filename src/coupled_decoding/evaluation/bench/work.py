@@ -38,7 +38,7 @@ class Work(ABC):
     length: int
     """Tokens of one item that are drawn: the forwards that AR takes."""
     layout: Layout
-    """Of these tokens."""
+    """The layout of these tokens."""
     pipe: PicturePipeline | VideoPipeline
 
     @abstractmethod
@@ -50,7 +50,7 @@ class Work(ABC):
         """What results of these items depend on besides the model, the case and its versions; for JSON."""
 
     def described(self, items: Sequence[int]) -> dict[str, Any]:
-        """The same for names of kept results: how many items these are, and twelve digits of what they are."""
+        """For names of kept results: how many items these are, and twelve digits of what :meth:`named` says."""
         return {f"{self.drawn}s": len(items), "items": fingerprint.of_text(json.dumps(self.named(items)))}
 
     def ready(self, case: Case, items: Sequence[int]) -> Draw:
@@ -69,10 +69,10 @@ class Work(ABC):
 
     @abstractmethod
     def _ready(self, case: Case, items: Sequence[int]) -> Draw:
-        """The same, whether or not forwards are compiled."""
+        """Like :meth:`ready`, whether or not forwards are compiled."""
 
     def warm_up(self, case: Case) -> None:
-        """Let a case do what happens only once."""
+        """Let a case do what happens only once, such as compiling."""
         few = self.ready(case, range(min(case.batch, len(self))))
         if isinstance(case.decoder, Generate) or case.compiled:  # what is compiled shows at the end, as windows shrink
             few()
@@ -81,7 +81,7 @@ class Work(ABC):
 
 
 class PictureWork(Work):
-    """Pictures of prompts: what is timed begins with the prompt."""
+    """Pictures of prompts; what is timed begins with the prompt."""
 
     drawn = "picture"
     pipe: PicturePipeline
@@ -124,7 +124,7 @@ class PictureWork(Work):
 
 
 class ClipWork(Work):
-    """Clips that continue first frames: what is timed begins with these, and encodes them."""
+    """Clips that continue first frames; what is timed begins with these frames, and encodes them."""
 
     drawn = "clip"
     pipe: VideoPipeline
