@@ -10,25 +10,24 @@ accepted, and up to k where one of k candidates would have been. Counts, so the 
 
 from __future__ import annotations
 
-import argparse
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 import coupled_decoding as cd
+from benchmarks import pages
 from coupled_decoding.decoding.rules.draw import race
 from coupled_decoding.decoding.rules.prediction import FOLLOWERS, NEWEST, PRIOR
 from coupled_decoding.decoding.rules.verification import Verification, exact_match
 from coupled_decoding.decoding.rules.window import Window
-from coupled_decoding.evaluation.bench.kept import write_text
+from coupled_decoding.evaluation.bench.tables import markdown
+from coupled_decoding.pipelines.pictures import PicturePipeline
 from data.prompts import prompts
 
-OUT = Path("docs/figures/first_draft.md")
 WINDOW = 32
 PLACES = (1, 2, 4, 8, 16, 32)
 OTHERS = 0.3
@@ -36,7 +35,7 @@ OTHERS = 0.3
 
 
 @dataclass(eq=False)
-class Row:
+class Picture:
     """What one picture has shown so far."""
 
     labels: dict[int, list[tuple[int, Tensor]]] = field(default_factory=lambda: defaultdict(list))
@@ -56,7 +55,7 @@ class Watch:
     codes: int
     fixed: Tensor | None = None
     """``[C, C]``: what followed each code in other pictures, if that is known."""
-    rows: dict[int, Row] = field(default_factory=dict)
+    rows: dict[int, Picture] = field(default_factory=dict)
     places: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     """By predictor, the place of the true code, from 1 on."""
 
@@ -73,7 +72,7 @@ class Watch:
         """Exact match, watched."""
         accepted, token = exact_match(window, target, drawn)
         for i, number in enumerate(window.rows.tolist()):
-            row = self.rows.setdefault(number, Row())
+            row = self.rows.setdefault(number, Picture())
             self._judge(row, target[i, 0], window.noise[i, 0])
             end = int(accepted[i])
             codes = [*window.drafts[i, :end].tolist(), int(token[i])]  # committed now
@@ -85,18 +84,18 @@ class Watch:
             row.foretold = dict(self._foretell(row, first + end + 1)) if end + 1 < int(window.size[i]) else {}
         return accepted, token
 
-    def _judge(self, row: Row, target: Tensor, noise: Tensor) -> None:
+    def _judge(self, row: Picture, target: Tensor, noise: Tensor) -> None:
         true = race(target, noise)
         for name, label in row.foretold.items():
             order = noise / label
             self.places[name].append(1 + int((order < order[true]).sum()))
 
-    def _learn(self, row: Row, before: list[int], target: Tensor) -> None:
+    def _learn(self, row: Picture, before: list[int], target: Tensor) -> None:
         for code, distribution in zip(before, target, strict=True):
             if code >= 0:
                 row.followers[code] = row.followers.get(code, 0) + distribution
 
-    def _foretell(self, row: Row, position: int) -> Iterator[tuple[str, Tensor]]:
+    def _foretell(self, row: Picture, position: int) -> Iterator[tuple[str, Tensor]]:
         """Distributions of a position behind ``row.before``, up to a factor."""
         labels, uniform = row.labels[position], torch.full((self.codes,), PRIOR / self.codes)
         weights = (1 - NEWEST) ** torch.arange(len(labels) - 1, -1, -1)
@@ -118,7 +117,7 @@ class Watch:
             yield "average x followers here and in other pictures", average * both
 
 
-def watched(pipe: cd.PicturePipeline, texts: list[str], fixed: Tensor | None, seed: int) -> Watch:
+def watched(pipe: PicturePipeline, texts: list[str], fixed: Tensor | None, seed: int) -> Watch:
     """Decode one picture of each prompt and watch."""
     watch = Watch(len(pipe.layout.codes), fixed)
 
@@ -132,7 +131,7 @@ def watched(pipe: cd.PicturePipeline, texts: list[str], fixed: Tensor | None, se
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = pages.parser(__doc__)
     parser.add_argument("--pictures", type=int, default=20)
     args = parser.parse_args()
     pipe, texts = cd.from_pretrained("emoji"), prompts()
@@ -143,23 +142,20 @@ def main() -> None:
         bar.update()
         watch = watched(pipe, texts[: args.pictures], learned / learned.sum(1, keepdim=True).clamp(min=1), seed=0)
         bar.update()
-    write_text(OUT, table(watch.places, args.pictures))
-    print(OUT.read_text())
+    page = report(watch.places, args.pictures, pages.weights_in_words(pages.weights_of("emoji")))
+    pages.publish("first_draft", page)
+    print(page)
 
 
-def table(places: Mapping[str, list[int]], pictures: int) -> str:
-    commits = len(next(iter(places.values())))
-    lines = [
-        f"First drafts behind {commits} commits of {pictures} pictures, SeedExact with a window of {WINDOW}, "
-        f"temperature 1, nothing cut; other pictures: of {pictures} other prompts. Share of them whose true code is "
-        "among the first k of the order.",
-        "", "| ordered by | " + " | ".join(f"k = {place}" for place in PLACES) + " |",
-        "| --- " * (1 + len(PLACES)) + "|",
-    ]
+def report(places: Mapping[str, list[int]], pictures: int, weights: str) -> str:
+    commits, lines = len(next(iter(places.values()))), []
     for name, found in places.items():
         shares = (torch.tensor(found) <= torch.tensor(PLACES).unsqueeze(1)).double().mean(1).tolist()
-        lines.append(f"| {name} | " + " | ".join(f"{share:.2f}" for share in shares) + " |")
-    return "\n".join(lines) + "\n"
+        lines.append([name, *(f"{share:.2f}" for share in shares)])
+    return (f"First drafts behind {commits} commits of {pictures} pictures, SeedExact with a window of {WINDOW}, "
+            f"temperature 1, nothing cut; other pictures: of {pictures} other prompts. Share of them whose true code "
+            f"is among the first k of the order. {weights}\n\n"
+            + markdown(["ordered by", *(f"k = {place}" for place in PLACES)], lines) + "\n")
 
 
 if __name__ == "__main__":

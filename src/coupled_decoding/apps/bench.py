@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +20,7 @@ from coupled_decoding.decoding.named import FIRST_GUESSES
 
 if TYPE_CHECKING:
     from coupled_decoding.evaluation.bench.cases import Grid
-    from coupled_decoding.evaluation.bench.results import Figures
+    from coupled_decoding.evaluation.bench.results import Measured
     from coupled_decoding.evaluation.bench.work import Work
     from coupled_decoding.pipelines.pictures import PicturePipeline
     from coupled_decoding.pipelines.video import VideoPipeline
@@ -109,16 +108,14 @@ def bench(
     _check_files(output, prompts, context, model)
     pipe = load_any(model, dtype, device, allow_torchscript)
     work = _work(pipe, texts, context, context_frames, num_frames, guidance, generate, seed)
-    grid = dataclasses.replace(
-        _grid(pipe, methods, guidance, temperature, generate),
-        windows=window or WINDOWS, first_guesses=first_guess or GUESSES, predicts=predict or [False],
-        branches=branches or [0], batches=batch or [1], compiled=compiled or [False],
-    )
-    _check_guesses(work, grid)
-    how = {"dtype": str(pipe.model.dtype).removeprefix("torch."), "device": device or "cpu"}
-    figures = _measure(model, how, work, grid, repeat, output / RUNS)
-    written = _write(output, {"model": pipe.name, **how, "seed": seed, "repetitions": repeat}, work, figures)
-    typer.echo(_table(work, figures))
+    grid = _grid(pipe, work, methods, guidance, temperature, generate, windows=window or WINDOWS,
+                 first_guesses=first_guess or GUESSES, predicts=predict or [False], branches=branches or [0],
+                 batches=batch or [1], compiled=compiled or [False])
+    where = _where(pipe, model, device)
+    measured = _measure(work, grid, where, repeat, output / RUNS)
+    said = {**where, "model": pipe.name, "weights": where["model"], "seed": seed, "repetitions": repeat}
+    written = _write(output, work, measured, said)
+    typer.echo(_table(work, measured))
     for file in written:
         typer.echo(file)
 
@@ -183,57 +180,60 @@ def _contexts(
 
 
 def _grid(
-    pipe: PicturePipeline | VideoPipeline, methods: Sequence[Any], guidance: list[float] | None,
-    temperature: list[float] | None, generate: bool,
+    pipe: PicturePipeline | VideoPipeline, work: Work, methods: Sequence[Any], guidance: list[float] | None,
+    temperature: list[float] | None, generate: bool, **crossed: Any,
 ) -> Grid:
-    """As far as the model has a say in it."""
+    """All cases; what is not asked for is the model's own."""
     from coupled_decoding.evaluation.bench.cases import Grid
-    from coupled_decoding.evaluation.bench.generate import Generate
+    from coupled_decoding.evaluation.bench.transformers_generate import Generate
     from coupled_decoding.pipelines.pictures import PicturePipeline
 
+    if work.layout.previous is None and any(guess.startswith("previous") for guess in crossed["first_guesses"]):
+        raise BadInput("--first-guess from a previous frame says nothing about pictures, which have none")
     default = pipe.model.sampling
     return Grid(
         methods,
         [options.sampling_of(default, one, None, None) for one in temperature or [default.temperature]],
         guidances=(guidance or [pipe.guidance_scale]) if isinstance(pipe, PicturePipeline) else [None],
         generates=[Generate("dynamic"), Generate("static")] if generate else [],
+        **crossed,
     )
 
 
-def _check_guesses(work: Work, grid: Grid) -> None:
-    if work.layout.previous is None and any(guess.startswith("previous") for guess in grid.first_guesses):
-        raise BadInput("--first-guess from a previous frame says nothing about pictures, which have none")
+def _where(pipe: PicturePipeline | VideoPipeline, model: str, device: str | None) -> dict[str, str]:
+    """Which weights compute, and how: what results depend on besides their case."""
+    from coupled_decoding.evaluation.bench.fingerprint import of_model
+
+    return {"model": of_model(model), "dtype": str(pipe.model.dtype).removeprefix("torch."), "device": device or "cpu"}
 
 
-def _measure(
-    model: str, how: Mapping[str, Any], work: Work, grid: Grid, repeat: int, runs: Path
-) -> list[Figures]:
+def _measure(work: Work, grid: Grid, where: Mapping[str, str], repeat: int, runs: Path) -> list[Measured]:
     import coupled_decoding as cd
-    from coupled_decoding.evaluation.bench import fingerprint, machine
+    from coupled_decoding.evaluation.bench import machine
     from coupled_decoding.evaluation.bench.kept import Kept
     from coupled_decoding.evaluation.bench.running import draws, run
 
     with refusing(ValueError):
         cases = grid.cases()
         kept = Kept(runs)
-        of = {"model": fingerprint.of_model(model), **how, "noise": cd.NOISE_VERSION, **machine.versions()}
+        of = {**where, "noise": cd.NOISE_VERSION, **machine.versions()}
         with bar(total=draws(work, cases, repeat), desc=f"{len(cases)} cases", unit="draw") as shown, writing(runs):
             return run(work, cases, kept, of, repeat, shown.update)
 
 
-def _write(folder: Path, asked: Mapping[str, Any], work: Work, figures: Sequence[Figures]) -> list[Path]:
+def _write(folder: Path, work: Work, measured: Sequence[Measured], asked: Mapping[str, Any]) -> list[Path]:
     """The files of a finished benchmark; runs.json is there already."""
     from coupled_decoding.evaluation.bench import machine, tables
     from coupled_decoding.evaluation.bench.kept import write_text
     from coupled_decoding.evaluation.bench.results import as_csv, as_json
 
     said = {**asked, **machine.describe()}
-    plots = _plot(folder, work, figures)
+    plots = _plot(folder, work, measured)
     items = work.named(range(len(work)))
     texts = {
-        RESULTS: as_json({**said, "drawn": work.drawn, "items": items}, figures),
-        TABLE: as_csv(figures),
-        REPORT: tables.report(work.drawn, {**said, f"{work.drawn}s": len(work)}, figures, plots),
+        RESULTS: as_json({**said, "drawn": work.drawn, "items": items}, measured),
+        TABLE: as_csv(measured),
+        REPORT: tables.report(work.drawn, {**said, f"{work.drawn}s": len(work)}, measured, plots),
     }
     for name, text in texts.items():
         with writing(folder / name):
@@ -241,7 +241,7 @@ def _write(folder: Path, asked: Mapping[str, Any], work: Work, figures: Sequence
     return [folder / name for name in (REPORT, TABLE, RESULTS, *plots)]
 
 
-def _plot(folder: Path, work: Work, figures: Sequence[Figures]) -> dict[str, str]:
+def _plot(folder: Path, work: Work, measured: Sequence[Measured]) -> dict[str, str]:
     """Draw the plots that there is something to see in; file names, and what each shows."""
     from coupled_decoding.evaluation.bench.plots import PLOTS, Shown
     from coupled_decoding.evaluation.bench.work import places
@@ -252,9 +252,9 @@ def _plot(folder: Path, work: Work, figures: Sequence[Figures]) -> dict[str, str
     except ModuleNotFoundError as error:
         note(f"{error}; there are none in the report")
         return {}
-    from coupled_decoding.evaluation.bench.figures import save_figure
+    from coupled_decoding.evaluation.bench.plots import save_figure
 
-    shown, plots = Shown(figures, work.drawn, places(work.layout)), {}
+    shown, plots = Shown(measured, work.drawn, places(work.layout)), {}
     for name, (draw, words) in PLOTS.items():
         figure = draw(shown)
         if figure is not None:
@@ -264,7 +264,7 @@ def _plot(folder: Path, work: Work, figures: Sequence[Figures]) -> dict[str, str
     return plots
 
 
-def _table(work: Work, figures: Sequence[Figures]) -> str:
-    from coupled_decoding.evaluation.bench.tables import table
+def _table(work: Work, measured: Sequence[Measured]) -> str:
+    from coupled_decoding.evaluation.bench.tables import cases_table
 
-    return table(work.drawn, figures)
+    return cases_table(work.drawn, measured)

@@ -9,8 +9,8 @@ import pytest
 import coupled_decoding as cd
 from coupled_decoding.decoding.peers import GSD, PAC, Jacobi, ZipAR
 from coupled_decoding.evaluation.bench.cases import Case, Grid
-from coupled_decoding.evaluation.bench.generate import Generate
-from coupled_decoding.evaluation.bench.methods import METHODS, Asked, compared, options
+from coupled_decoding.evaluation.bench.methods import METHODS, Asked, compared
+from coupled_decoding.evaluation.bench.transformers_generate import Generate
 
 
 def grid(*methods: str, **crossed: object) -> list[Case]:
@@ -56,11 +56,6 @@ class TestMethods:
         assert [method.name for method in compared(8)] == ["SJD", "SCD-maximal", "SCD-gumbel", "SeedExact"]
         assert all(method.window == 8 and not method.predict and not method.branches for method in compared(8))
 
-    def test_names_of_kept_results_stay(self) -> None:
-        """Options that came later are in a name only where they are used."""
-        assert options(cd.SCD(8)) == {"window": 8, "first_guess": "uniform", "coupling": "gumbel"}
-        assert options(cd.SeedExact(8, predict=True)) == {"window": 8, "first_guess": "uniform", "predict": True}
-
 
 class TestGrid:
     def test_what_says_nothing_about_a_method_is_left_out(self) -> None:
@@ -90,7 +85,8 @@ class TestGrid:
         case = Case(cd.SCD(4, branches=2), cd.Sampling(top_k=9), guidance=3.0, batch=2)
         assert json.loads(case.name) == {
             "method": "SCD-gumbel", "window": 4, "first_guess": "uniform", "coupling": "gumbel", "branches": 2,
-            "guidance": 3.0, "temperature": 1.0, "top_k": 9, "top_p": None, "batch": 2,
+            "predict": False, "guidance": 3.0, "temperature": 1.0, "top_k": 9, "top_p": None, "batch": 2,
+            "compiled": False,
         }
         assert case.title == "SCD-gumbel, window 4 + 2"
         assert Case(Generate("static"), cd.Sampling()).title == "generate, static cache"

@@ -10,8 +10,8 @@ from typing import Any
 
 from coupled_decoding.decoding.methods import AR, Method
 from coupled_decoding.decoding.sampling import Sampling
-from coupled_decoding.evaluation.bench.generate import Generate
-from coupled_decoding.evaluation.bench.methods import Asked, options
+from coupled_decoding.evaluation.bench.methods import Asked
+from coupled_decoding.evaluation.bench.transformers_generate import Generate
 
 
 @dataclass(frozen=True)
@@ -28,23 +28,25 @@ class Case:
     """Whether torch.compile makes the forwards."""
 
     @property
+    def own(self) -> dict[str, Any]:
+        """The method's own options; empty for transformers' ``generate``."""
+        return asdict(self.decoder) if isinstance(self.decoder, Method) else {}
+
+    @property
     def described(self) -> dict[str, Any]:
-        """All that tells this case from others, as JSON has it."""
-        own = options(self.decoder) if isinstance(self.decoder, Method) else {}
-        # an option that came later is left out where it is not used, so that results from before keep their names
-        compiled = {"compiled": True} if self.compiled else {}
-        return {"method": self.decoder.name, **own, "guidance": self.guidance, **asdict(self.sampling),
-                "batch": self.batch, **compiled}
+        """All that decides what is drawn, as JSON has it. The batch does not."""
+        return {"method": self.decoder.name, **self.own, "guidance": self.guidance, **asdict(self.sampling),
+                "compiled": self.compiled}
 
     @property
     def name(self) -> str:
-        return json.dumps(self.described, sort_keys=True)
+        """What tells this case from all others."""
+        return json.dumps({**self.described, "batch": self.batch}, sort_keys=True)
 
     @property
     def options(self) -> dict[str, Any]:
-        """The same with every option of the method: a line of a table. The method's name tells its coupling."""
-        own = asdict(self.decoder) if isinstance(self.decoder, Method) else {}
-        own.pop("coupling", None)
+        """Every option as a column of a table. The method's name tells its coupling."""
+        own = {name: value for name, value in self.own.items() if name != "coupling"}
         return {"method": self.decoder.name, "lossless": self.decoder.lossless, **own, "guidance": self.guidance,
                 **asdict(self.sampling), "batch": self.batch, "compiled": self.compiled}
 
@@ -56,11 +58,10 @@ class Case:
     @property
     def title(self) -> str:
         """For readers who know the guidance, the sampling and the batch."""
-        compiled = ", compiled" * self.compiled
-        if isinstance(self.decoder, Generate) or self.decoder.window == 1:
-            return self.decoder.name + compiled
-        ours = ", predicted" * self.decoder.predict + f" + {self.decoder.branches}" * (self.decoder.branches > 0)
-        return f"{self.decoder.name}, window {self.decoder.window}{ours}{compiled}"
+        window, branches = self.own.get("window", 1), self.own.get("branches", 0)
+        drafted = "" if window == 1 else f", window {window}"
+        ours = ", predicted" * self.own.get("predict", False) + f" + {branches}" * (branches > 0)
+        return self.decoder.name + drafted + ours + ", compiled" * self.compiled
 
     def pairs_with(self, other: Case) -> bool:
         """Whether the two draw the same thing together, so that their seconds may be compared."""

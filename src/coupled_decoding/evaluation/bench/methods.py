@@ -91,13 +91,3 @@ def compared(window: int, first_guess: str = "uniform") -> list[Method]:
     """The published methods and ours, as published, with one window: what stands beside AR in the documents."""
     options = {"window": window, "first_guess": first_guess}
     return [Asked(name).make(options) for name in ("sjd", "scd-maximal", "scd-gumbel", "seed-exact")]
-
-
-def options(method: Method) -> dict[str, Any]:
-    """What tells a method from others, for the names of kept results.
-
-    Options that came later are left out where they are not used, so that results from before keep their names.
-    """
-    first = ("window", "first_guess", "coupling")
-    values = {one.name: (getattr(method, one.name), one.default) for one in fields(method)}
-    return {name: value for name, (value, default) in values.items() if name in first or value != default}

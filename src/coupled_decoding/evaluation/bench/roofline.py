@@ -18,7 +18,7 @@ LOGIT_BYTES = 4
 
 
 @dataclass(frozen=True)
-class Size:
+class ModelSize:
     """A decoder-only transformer with gated feed-forward layers, as far as a forward's cost depends on it."""
 
     name: str
@@ -64,7 +64,7 @@ page), each with two 256-bit pipes of dot products, 64 operations a cycle (AMD's
 DEVICES = (H100, A100, LAPTOP)
 
 
-def bytes_moved(size: Size, tokens: int, past: int, rows: int = 1, width: int = 2) -> int:
+def bytes_moved(size: ModelSize, tokens: int, past: int, rows: int = 1, width: int = 2) -> int:
     """Bytes that one forward reads and writes.
 
     The weights once; keys and values of the past read, those of its tokens written; the logits written. What stays in
@@ -80,19 +80,19 @@ def bytes_moved(size: Size, tokens: int, past: int, rows: int = 1, width: int = 
     return (size.weights + rows * (past + tokens) * cached) * width + rows * tokens * size.codes * LOGIT_BYTES
 
 
-def arithmetic(size: Size, tokens: int, past: int, rows: int = 1) -> int:
+def arithmetic(size: ModelSize, tokens: int, past: int, rows: int = 1) -> int:
     """Floating-point operations of one forward: ``2 * weights`` a token, and attention to all tokens up to its own."""
     seen = tokens * past + tokens * (tokens + 1) // 2
     return rows * (2 * size.weights * tokens + 4 * size.layers * size.heads * size.head_dim * seen)
 
 
-def least_seconds(size: Size, device: Device, tokens: int, past: int, rows: int = 1, width: int = 2) -> float:
+def least_seconds(size: ModelSize, device: Device, tokens: int, past: int, rows: int = 1, width: int = 2) -> float:
     """Seconds that one forward takes at least: whichever of moving and computing is slower. See :func:`bytes_moved`."""
     return max(bytes_moved(size, tokens, past, rows, width) / device.bandwidth,
                arithmetic(size, tokens, past, rows) / device.peak)
 
 
-def free_window(size: Size, device: Device, past: int, rows: int = 1, width: int = 2) -> int:
+def free_window(size: ModelSize, device: Device, past: int, rows: int = 1, width: int = 2) -> int:
     """The most tokens a forward for which moving the bytes still takes as long as the arithmetic; 0 if one is too many.
 
     Up to there a step costs what its bytes cost, hardly more than that of one token.
@@ -109,7 +109,7 @@ def free_window(size: Size, device: Device, past: int, rows: int = 1, width: int
 
 
 def speedup_left(
-    size: Size, device: Device, window: int, fewer: float, past: int, rows: int = 1, width: int = 2
+    size: ModelSize, device: Device, window: int, fewer: float, past: int, rows: int = 1, width: int = 2
 ) -> float:
     """Times faster than AR where each step of both costs its bound, and the window takes ``fewer`` times fewer."""
     one = least_seconds(size, device, 1, past, rows, width)

@@ -1,7 +1,8 @@
-"""What is drawn: pictures of prompts, or clips that go on from contexts."""
+"""What is drawn: pictures of prompts, or clips that continue contexts."""
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,7 +15,7 @@ from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.trace import Trace
 from coupled_decoding.evaluation.bench import fingerprint
 from coupled_decoding.evaluation.bench.cases import Case
-from coupled_decoding.evaluation.bench.generate import Generate, check_generates, generation
+from coupled_decoding.evaluation.bench.transformers_generate import Generate, check_generates, generation
 from coupled_decoding.pipelines.pictures import PicturePipeline
 from coupled_decoding.pipelines.video import VideoPipeline
 from coupled_decoding.serving.compiling import compile_forward, eager
@@ -48,6 +49,10 @@ class Work(ABC):
     @abstractmethod
     def named(self, items: Sequence[int]) -> list[Any]:
         """What results of these items depend on besides the model, the case and its versions; for JSON."""
+
+    def described(self, items: Sequence[int]) -> dict[str, Any]:
+        """The same for names of kept results: how many items these are, and twelve digits of what they are."""
+        return {f"{self.drawn}s": len(items), "items": fingerprint.of_text(json.dumps(self.named(items)))}
 
     def ready(self, case: Case, items: Sequence[int]) -> Draw:
         """Items to be drawn together in a case, with all done that is not to be timed.
@@ -120,7 +125,7 @@ class PictureWork(Work):
 
 
 class ClipWork(Work):
-    """Clips that go on from first frames: what is timed begins with these, and encodes them."""
+    """Clips that continue first frames: what is timed begins with these, and encodes them."""
 
     drawn = "clip"
     pipe: VideoPipeline
