@@ -60,7 +60,7 @@ def bench(
         "--predict/--no-predict", show_default="no-predict",
         help="Redraw the first draft after each commit or not, where methods can.")] = None,
     branches: Annotated[list[int] | None, typer.Option(
-        callback=each(at_least(0)), show_default="0",
+        callback=each(at_least(0, options.MOST_BRANCHES)), show_default="0",
         help="Tokens of other candidates beside the window, where methods can.")] = None,
     guidance: Annotated[list[float] | None, typer.Option(
         callback=each(at_least(0)), show_default="the model's", help="Scale of classifier-free guidance.")]
@@ -108,7 +108,7 @@ def bench(
     _check_files(output, prompts, context, model)
     pipe = load_any(model, dtype, device, allow_torchscript)
     work = _work(pipe, texts, context, context_frames, num_frames, guidance, generate, seed)
-    grid = _grid(pipe, work, methods, guidance, temperature, generate, windows=window or WINDOWS,
+    grid = _grid(pipe, methods, guidance, temperature, generate, windows=window or WINDOWS,
                  first_guesses=first_guess or GUESSES, predicts=predict or [False], branches=branches or [0],
                  batches=batch or [1], compiled=compiled or [False])
     where = _where(pipe, model, device)
@@ -180,7 +180,7 @@ def _contexts(
 
 
 def _grid(
-    pipe: PicturePipeline | VideoPipeline, work: Work, methods: Sequence[Any], guidance: list[float] | None,
+    pipe: PicturePipeline | VideoPipeline, methods: Sequence[Any], guidance: list[float] | None,
     temperature: list[float] | None, generate: bool, **crossed: Any,
 ) -> Grid:
     """All cases; what is not asked for is the model's own."""
@@ -188,8 +188,8 @@ def _grid(
     from coupled_decoding.evaluation.bench.transformers_generate import Generate
     from coupled_decoding.pipelines.pictures import PicturePipeline
 
-    if work.layout.previous is None and any(guess.startswith("previous") for guess in crossed["first_guesses"]):
-        raise BadInput("--first-guess from a previous frame says nothing about pictures, which have none")
+    if isinstance(pipe, PicturePipeline):
+        options.check_guess_of_pictures(crossed["first_guesses"])
     default = pipe.model.sampling
     return Grid(
         methods,
