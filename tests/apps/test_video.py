@@ -184,7 +184,7 @@ class TestFootage:
             save_film(iter(pictures(count, (128, 72))), count, Path(f"{count}.mp4"), 30, {})
         result = scd("12.mp4", "--num-frames", 2, "--seed", 0)
         assert notes(result) == ["128x72 frames are cut to 72x72 and scaled to 16x16",
-                                 "12.mp4 has 30 frames a second: the model takes them for 17.5 a second"]
+                                 "12.mp4 has 30 frames per second: the model takes them for 17.5 per second"]
         assert json.loads(scd("1.mp4", "--num-frames", 2, "--json").stdout)["context_frames"] == 1
 
     @pytest.mark.parametrize(("size", "words"), [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -61,7 +60,7 @@ def bench(
         "--predict/--no-predict", show_default="no-predict",
         help="Redraw the first draft after each commit or not, where methods can.")] = None,
     branches: Annotated[list[int] | None, typer.Option(
-        callback=each(at_least(0)), show_default="0",
+        callback=each(at_least(0, options.MOST_BRANCHES)), show_default="0",
         help="Tokens of other candidates beside the window, where methods can.")] = None,
     guidance: Annotated[list[float] | None, typer.Option(
         callback=each(at_least(0)), show_default="the model's", help="Scale of classifier-free guidance.")]
@@ -104,24 +103,19 @@ def bench(
     A video model, from two of the built-in examples:
       scd bench --model doom --context maze --context arena --num-frames 12 -o clips/
     """
-    from coupled_decoding.evaluation.bench import fingerprint
-
     texts = None if prompts is None else read_prompts(prompts)
     methods = _methods(method)
     _check_files(output, prompts, context, model)
     pipe = load_any(model, dtype, device, allow_torchscript)
     work = _work(pipe, texts, context, context_frames, num_frames, guidance, generate, seed)
-    grid = dataclasses.replace(
-        _grid(pipe, methods, guidance, temperature, generate),
-        windows=window or WINDOWS, first_guesses=first_guess or GUESSES, predicts=predict or [False],
-        branches=branches or [0], batches=batch or [1], compiled=compiled or [False],
-    )
-    _check_guesses(work, grid)
-    how = {"dtype": str(pipe.model.dtype).removeprefix("torch."), "device": device or "cpu"}
-    figures = _measure(model, how, work, grid, repeat, output / RUNS)
-    asked = {"model": pipe.name, "weights": fingerprint.of_model(model), **how, "seed": seed, "repetitions": repeat}
-    written = _write(output, asked, work, figures)
-    typer.echo(_table(work, figures))
+    grid = _grid(pipe, methods, guidance, temperature, generate, windows=window or WINDOWS,
+                 first_guesses=first_guess or GUESSES, predicts=predict or [False], branches=branches or [0],
+                 batches=batch or [1], compiled=compiled or [False])
+    where = _where(pipe, model, device)
+    measured = _measure(work, grid, where, repeat, output / RUNS)
+    said = {**where, "model": pipe.name, "weights": where["model"], "seed": seed, "repetitions": repeat}
+    written = _write(output, work, measured, said)
+    typer.echo(_table(work, measured))
     for file in written:
         typer.echo(file)
 
@@ -187,56 +181,59 @@ def _contexts(
 
 def _grid(
     pipe: PicturePipeline | VideoPipeline, methods: Sequence[Any], guidance: list[float] | None,
-    temperature: list[float] | None, generate: bool,
+    temperature: list[float] | None, generate: bool, **crossed: Any,
 ) -> Grid:
-    """As far as the model has a say in it."""
+    """All cases; what is not asked for is the model's own."""
     from coupled_decoding.evaluation.bench.cases import Grid
     from coupled_decoding.evaluation.bench.transformers_generate import Generate
     from coupled_decoding.pipelines.pictures import PicturePipeline
 
+    if isinstance(pipe, PicturePipeline):
+        options.check_guess_of_pictures(crossed["first_guesses"])
     default = pipe.model.sampling
     return Grid(
         methods,
         [options.sampling_of(default, one, None, None) for one in temperature or [default.temperature]],
         guidances=(guidance or [pipe.guidance_scale]) if isinstance(pipe, PicturePipeline) else [None],
         generates=[Generate("dynamic"), Generate("static")] if generate else [],
+        **crossed,
     )
 
 
-def _check_guesses(work: Work, grid: Grid) -> None:
-    if work.layout.previous is None and any(guess.startswith("previous") for guess in grid.first_guesses):
-        raise BadInput("--first-guess from a previous frame says nothing about pictures, which have none")
+def _where(pipe: PicturePipeline | VideoPipeline, model: str, device: str | None) -> dict[str, str]:
+    """Which weights compute, and how: what results depend on besides their case."""
+    from coupled_decoding.evaluation.bench.fingerprint import of_model
+
+    return {"model": of_model(model), "dtype": str(pipe.model.dtype).removeprefix("torch."), "device": device or "cpu"}
 
 
-def _measure(
-    model: str, how: Mapping[str, Any], work: Work, grid: Grid, repeat: int, runs: Path
-) -> list[Measured]:
+def _measure(work: Work, grid: Grid, where: Mapping[str, str], repeat: int, runs: Path) -> list[Measured]:
     import coupled_decoding as cd
-    from coupled_decoding.evaluation.bench import fingerprint, machine
+    from coupled_decoding.evaluation.bench import machine
     from coupled_decoding.evaluation.bench.kept import Kept
     from coupled_decoding.evaluation.bench.running import draws, run
 
     with refusing(ValueError):
         cases = grid.cases()
         kept = Kept(runs)
-        of = {"model": fingerprint.of_model(model), **how, "noise": cd.NOISE_VERSION, **machine.versions()}
+        of = {**where, "noise": cd.NOISE_VERSION, **machine.versions()}
         with bar(total=draws(work, cases, repeat), desc=f"{len(cases)} cases", unit="draw") as shown, writing(runs):
             return run(work, cases, kept, of, repeat, shown.update)
 
 
-def _write(folder: Path, asked: Mapping[str, Any], work: Work, figures: Sequence[Measured]) -> list[Path]:
+def _write(folder: Path, work: Work, measured: Sequence[Measured], asked: Mapping[str, Any]) -> list[Path]:
     """The files of a finished benchmark; runs.json is there already."""
     from coupled_decoding.evaluation.bench import machine, tables
     from coupled_decoding.evaluation.bench.kept import write_text
     from coupled_decoding.evaluation.bench.results import as_csv, as_json
 
     said = {**asked, **machine.describe()}
-    plots = _plot(folder, work, figures)
+    plots = _plot(folder, work, measured)
     items = work.named(range(len(work)))
     texts = {
-        RESULTS: as_json({**said, "drawn": work.drawn, "items": items}, figures),
-        TABLE: as_csv(figures),
-        REPORT: tables.report(work.drawn, {**said, f"{work.drawn}s": len(work)}, figures, plots),
+        RESULTS: as_json({**said, "drawn": work.drawn, "items": items}, measured),
+        TABLE: as_csv(measured),
+        REPORT: tables.report(work.drawn, {**said, f"{work.drawn}s": len(work)}, measured, plots),
     }
     for name, text in texts.items():
         with writing(folder / name):
@@ -244,7 +241,7 @@ def _write(folder: Path, asked: Mapping[str, Any], work: Work, figures: Sequence
     return [folder / name for name in (REPORT, TABLE, RESULTS, *plots)]
 
 
-def _plot(folder: Path, work: Work, figures: Sequence[Measured]) -> dict[str, str]:
+def _plot(folder: Path, work: Work, measured: Sequence[Measured]) -> dict[str, str]:
     """Draw the plots that there is something to see in; file names, and what each shows."""
     from coupled_decoding.evaluation.bench.plots import PLOTS, Shown
     from coupled_decoding.evaluation.bench.work import places
@@ -257,7 +254,7 @@ def _plot(folder: Path, work: Work, figures: Sequence[Measured]) -> dict[str, st
         return {}
     from coupled_decoding.evaluation.bench.plots import save_figure
 
-    shown, plots = Shown(figures, work.drawn, places(work.layout)), {}
+    shown, plots = Shown(measured, work.drawn, places(work.layout)), {}
     for name, (draw, words) in PLOTS.items():
         figure = draw(shown)
         if figure is not None:
@@ -267,7 +264,7 @@ def _plot(folder: Path, work: Work, figures: Sequence[Measured]) -> dict[str, st
     return plots
 
 
-def _table(work: Work, figures: Sequence[Measured]) -> str:
+def _table(work: Work, measured: Sequence[Measured]) -> str:
     from coupled_decoding.evaluation.bench.tables import cases_table
 
-    return cases_table(work.drawn, figures)
+    return cases_table(work.drawn, measured)

@@ -59,6 +59,7 @@ def compare(
       scd compare "a red heart" -n 4 --window 16 --seed 7 -o narrow.png
     """
     asked, pixels, first_seed = typed_prompts(prompts), options.size_of(size), options.seed_of(seed)
+    options.check_guess_of_pictures([first_guess])
     file = _file(output, model)
     methods = options.every_method(options.Drafting(window, first_guess, predict, branches))
     pipe = load_pictures(model, dtype, device, compiled, pixels)

@@ -35,7 +35,7 @@ def footage_of(model: VideoModel, place: Path, start: int, asked: int | None) ->
             note(_fitting(size, model.size))
     rate, own = footage.frames_per_second, model.frames_per_second
     if rate is not None and abs(rate / own - 1) > SAME_RATE:
-        note(f"{place} has {rate:.4g} frames a second: the model takes them for {own:.4g} a second")
+        note(f"{place} has {rate:.4g} frames per second: the model takes them for {own:.4g} per second")
     return footage
 
 

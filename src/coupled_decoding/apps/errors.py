@@ -59,7 +59,7 @@ def tell(words: str) -> None:
 
 
 def note(words: str) -> None:
-    """Say on stderr what the user may not expect, and go on."""
+    """Say on stderr what the user may not expect, and continue."""
     tell(f"note: {words}")
 
 

@@ -71,6 +71,7 @@ def generate(
       scd generate "a red heart" -o out/ --json | jq .files
     """
     asked = _ask(prompts or [], prompts_file, pictures, batch, size, seed, output)
+    options.check_guess_of_pictures([first_guess])
     check_output(asked.files, {"the file of prompts": prompts_file, "a file of the model": local(model)})
     chosen = options.method_of(method, options.Drafting(window, first_guess, predict, branches))
     pipe = load_pictures(model, dtype, device, compiled, asked.size)

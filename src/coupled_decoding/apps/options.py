@@ -27,8 +27,8 @@ COMPARED = ("ar", "sjd", "scd-maximal", "scd-gumbel", "seed-exact")
 """What is put side by side; the first is what the others are compared with."""
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 """The precisions that a model can compute in."""
-LARGEST, MOST_PICTURES = 2**31 - 1, 10**6
-"""Of whole numbers in general, and of pictures or clips of one prompt or context."""
+LARGEST, MOST_PICTURES, MOST_BRANCHES = 2**31 - 1, 10**6, 2**12
+"""Of whole numbers in general, of pictures or clips of one prompt or context, and of branch tokens in a forward."""
 
 
 def at_least(least: int, most: float = math.inf) -> Callable[[Any], Any]:
@@ -98,7 +98,7 @@ Predict = Annotated[bool, typer.Option(
     "--predict", help="Redraw the first draft after each commit from what predicts it best; for scd-maximal, "
                       "scd-gumbel and seed-exact.")]
 NumBranches = Annotated[int, typer.Option(
-    "--branches", callback=at_least(0, LARGEST),
+    "--branches", callback=at_least(0, MOST_BRANCHES),
     help="Tokens of other candidates that a forward reads beside the window; for scd-gumbel and seed-exact.")]
 Seed = Annotated[int | None, typer.Option(
     callback=at_least(0), show_default="drawn, and printed",
@@ -170,6 +170,13 @@ class Drafting:
         given = {name: value for name, value in options.items() if value is not None}
         return {**given, **({"predict": True} if self.predict else {}),
                 **({"branches": self.branches} if self.branches else {})}
+
+
+def check_guess_of_pictures(first_guesses: Sequence[str | None]) -> None:
+    """Refuse a first guess that only clips have."""
+    for guess in first_guesses:
+        if guess is not None and guess.startswith("previous"):
+            raise BadInput(f"--first-guess {guess} says nothing about pictures, which have no previous frame")
 
 
 def method_of(name: str | None, drafting: Drafting) -> cd.Method:
