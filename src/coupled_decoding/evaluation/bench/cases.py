@@ -46,7 +46,10 @@ class Case:
     @property
     def options(self) -> dict[str, Any]:
         """Every option as a column of a table. The method's name tells its coupling."""
-        own = {name: value for name, value in self.own.items() if name != "coupling"}
+        own: dict[str, Any] = {}
+        if isinstance(self.decoder, Method):  # one that lacks an option is in line with those that leave it alone
+            own = {"window": self.decoder.window, "first_guess": "uniform", "predict": False, "branches": 0, **self.own}
+            own.pop("coupling", None)
         return {"method": self.decoder.name, "lossless": self.decoder.lossless, **own, "guidance": self.guidance,
                 **asdict(self.sampling), "batch": self.batch, "compiled": self.compiled}
 
