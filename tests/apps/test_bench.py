@@ -122,7 +122,7 @@ class TestBadInput:
     @pytest.mark.parametrize(("arguments", "said"), [
         (["--method", "foo"], "there is no method 'foo': give one of ar, sjd"),
         (["--method", "sjd:colour=red"], "fixes 'colour'"),
-        (["--method", "ar:window=3"], "AR has a window of 1"),
+        (["--method", "ar:window=3"], "AR has a window of 1|fixes 'window'"),
         (["--window", 0], "'--window'.*: 0 is given: expected a number of at least 1"),
         (["--window", 4, "--window", -1], "-1 is given"),
         (["--first-guess", "foo"], "'foo' is not one of"),
