@@ -33,8 +33,7 @@ def tiny_text_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-@pytest.fixture(scope="session")
-def tiny_emoji(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_tiny_emoji(folder: Path) -> Path:
     """A folder with a random model of the shipped layout: 24 codes, 4x4 grid, prompts of up to 32 bytes."""
     torch.manual_seed(0)
     text = tiny_text_tokenizer()
@@ -44,13 +43,11 @@ def tiny_emoji(tmp_path_factory: pytest.TempPathFactory) -> Path:
         bos_token_id=CODES, eos_token_id=None,
     ))
     vq = VQTokenizer(VQConfig(codes=CODES, code_dim=4, encoder_channels=(8, 8), decoder_channels=(8, 8, 8), blocks=1))
-    folder = tmp_path_factory.mktemp("checkpoints") / "tiny-emoji"
     write_checkpoint(folder, model, vq, text, grid=(GRID, GRID), max_prompt=34)
     return folder
 
 
-@pytest.fixture(scope="session")
-def tiny_doom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_tiny_doom(folder: Path) -> Path:
     """A folder with a random model of the shipped video layout: frames of 16x16 pixels, 12 and 10 codes, 3 in sight."""
     torch.manual_seed(0)
     transformer = ClipTransformer(ClipTransformerConfig(
@@ -61,6 +58,15 @@ def tiny_doom(tmp_path_factory: pytest.TempPathFactory) -> Path:
             torch.nn.init.normal_(weight, std=0.4)
     picture = VQConfig(codes=12, code_dim=4, encoder_channels=(8, 8), decoder_channels=(8, 8, 8), blocks=1)
     tokenizer = ClipTokenizer(ClipConfig(picture, ChangeConfig(codes=10, code_dim=4, width=64)))
-    folder = tmp_path_factory.mktemp("checkpoints") / "tiny-doom"
     doom.write_checkpoint(folder, transformer, tokenizer)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_emoji(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_emoji(tmp_path_factory.mktemp("checkpoints") / "tiny-emoji")
+
+
+@pytest.fixture(scope="session")
+def tiny_doom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_doom(tmp_path_factory.mktemp("checkpoints") / "tiny-doom")

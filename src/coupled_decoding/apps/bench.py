@@ -107,7 +107,7 @@ def bench(
       scd bench --model doom --context maze --context arena --num-frames 12 -o clips/
     """
     from coupled_decoding.evaluation.bench import fingerprint
-    from coupled_decoding.evaluation.bench.methods import Asked
+    from coupled_decoding.evaluation.bench.cases import Asked
 
     with refusing(ValueError):
         asked = [Asked.of(text) for text in method or METHODS]
