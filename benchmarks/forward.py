@@ -84,7 +84,7 @@ def allowed(took: Mapping[str, Sequence[float]], nfe: Mapping[str, Sequence[int]
         steps = statistics.mean(nfe[name])
         rows.append([name, f"{steps:.1f}", f"{1000 * statistics.median(values) / steps:.1f}",
                      f"{1000 * base / WISH / steps:.1f}"])
-    return markdown(["method", "NFE", "ms a step", f"ms a step for {WISH}x"], rows)
+    return markdown(["method", "NFE", "ms per step", f"ms per step for {WISH}x"], rows)
 
 
 if __name__ == "__main__":

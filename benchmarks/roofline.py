@@ -83,7 +83,7 @@ def fewer_forwards(model: str, *names: str) -> dict[int, float]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = pages.parser(__doc__)
     parser.add_argument("--layers", type=int, default=16, help="of the random Llama, 12.8 million parameters each")
-    parser.add_argument("--most", type=int, default=128, help="tokens a forward of those measured here, up to 128")
+    parser.add_argument("--most", type=int, default=128, help="tokens per forward of those measured here, up to 128")
     parser.add_argument("--repeat", type=int, default=15)
     args = parser.parse_args(arguments)
     require_extra("matplotlib", "plot", "the plot")
@@ -221,7 +221,7 @@ def plot(path: Path) -> None:
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
         axis.set_xticks(TOKENS, [str(count) for count in TOKENS])
-        axis.set(xlabel="tokens a forward", title=device.name)
+        axis.set(xlabel="tokens per forward", title=device.name)
     figure.axes[0].set_ylabel("least cost, in forwards of one token")
     figure.axes[0].legend(fontsize=7)
     save_figure(figure, path)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
@@ -19,8 +20,8 @@ from torch import Tensor
 import coupled_decoding as cd
 from benchmarks import pages
 from benchmarks.roofline import random_llama, seconds
+from coupled_decoding.evaluation.bench.cases import compared
 from coupled_decoding.evaluation.bench.machine import in_words
-from coupled_decoding.evaluation.bench.methods import compared
 from coupled_decoding.evaluation.bench.roofline import ModelSize
 from coupled_decoding.evaluation.bench.tables import markdown
 
@@ -54,7 +55,9 @@ def measured(window: int) -> list[cd.Method]:
 
 
 def named(method: cd.Method) -> str:
-    return method.name + ", predicted" * method.predict + f", {method.branches} branch tokens" * (method.branches > 0)
+    own = asdict(method)
+    branches = own.get("branches", 0)
+    return method.name + ", predicted" * own.get("predict", False) + f", {branches} branch tokens" * (branches > 0)
 
 
 def main() -> None:
@@ -90,7 +93,7 @@ def table(
         share = statistics.median(trace.seconds_outside / trace.steps / forward(trace) for trace in runs)
         tokens = int(runs[0].committed.sum()) / runs[0].steps
         rows.append([named(method), f"{tokens:.2f}", f"{1000 * cost:.2f}", f"{share:.1%}"])
-    return markdown(["method", "tokens a step", "ms a step outside the model", "share of a forward"], rows)
+    return markdown(["method", "tokens per step", "ms per step outside the model", "share of a forward"], rows)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def report(results: Results, bases: Mapping[str, str]) -> str:
     columns = [
         Column[str]("method", str),
         Column[str]("NFE", lambda title: f"{timings[title].nfe:.1f}"),
-        Column[str](f"seconds a {what} (median)", lambda title: f"{timings[title].seconds.value:.2f}"),
+        Column[str](f"seconds per {what} (median)", lambda title: f"{timings[title].seconds.value:.2f}"),
         *(_against(timings, name, base) for name, base in bases.items()),
     ]
     return (f"{len(first.batches)} {what}s, one at a time. {results.machine}. Intervals hold the median of all such "

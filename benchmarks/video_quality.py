@@ -6,7 +6,7 @@
 From 9 frames of each held-out clip 24 are drawn by AR, by AR with other seeds, by SJD and by SCD, each with seeds of
 its own, since methods with one seed share their noise. Each frame's PSNR against the true one; and the Frechet distance
 of features of frames (FD-Lite0), and of differences between frames, to the held-out clips and to those of AR. Intervals
-by resampling clips. Tokens and features are kept in build/benchmarks: a run that is cut off goes on where it was.
+by resampling clips. Tokens and features are kept in build/benchmarks: a run that is cut off continues where it was.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from coupled_decoding.evaluation.metrics.features import Lite0
 from coupled_decoding.evaluation.metrics.frechet import frechet_distance, frechet_statistic
 from data.held_out import CLIPS, CONTEXT, read_clips
 
-MOST_COMPONENTS, CLIPS_A_COMPONENT = 32, 3
+MOST_COMPONENTS, CLIPS_PER_COMPONENT = 32, 3
 SHOWN = (1, 2, 3, 4, 6, 8)
 """Drawn frames whose PSNR the table shows; later on every future is another one."""
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def report(rows: Mapping[str, Row], window: int, made_with: str) -> str:
     held_out = rows[HELD_OUT]
     clips, drawn = held_out.pixels.shape[:2]
-    components = min(MOST_COMPONENTS, clips // CLIPS_A_COMPONENT)
+    components = min(MOST_COMPONENTS, clips // CLIPS_PER_COMPONENT)
     projection = Projection(held_out.features, components)
     features = {name: projection(row.features) for name, row in rows.items()}
     lines = [

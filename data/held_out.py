@@ -16,7 +16,7 @@ from PIL import Image
 
 CLIPS = Path(__file__).with_name("clips")
 FRAMES = 33
-"""Of a clip."""
+"""How many a clip has."""
 CONTEXT = 9
 """First frames of a clip that are given."""
 

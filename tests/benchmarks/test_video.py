@@ -16,8 +16,7 @@ import coupled_decoding as cd
 from benchmarks import video_nfe, video_quality, video_rows, video_seconds
 from benchmarks.video_rows import HELD_OUT, TOKENIZER
 from coupled_decoding.evaluation.bench import running
-from coupled_decoding.evaluation.bench.cases import Case
-from coupled_decoding.evaluation.bench.methods import compared
+from coupled_decoding.evaluation.bench.cases import Case, compared
 from coupled_decoding.evaluation.bench.work import ClipWork
 from coupled_decoding.evaluation.metrics.clips import psnr
 from coupled_decoding.media.pixels import to_pixels
@@ -25,7 +24,7 @@ from data.held_out import CONTEXT, FRAMES, read_clips
 
 
 def test_forwards_of_every_case(tiny_doom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """AR takes one forward a token; a second run measures nothing; tables and plot are there."""
+    """AR takes one forward per token; a second run measures nothing; tables and plot are there."""
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(video_nfe, "FRAMES", CONTEXT + 3)
@@ -60,7 +59,7 @@ def test_forwards_do_not_depend_on_the_batch(tiny_doom: Path) -> None:
 
 
 def test_seconds_of_every_method(tiny_doom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two clips, each alone; AR takes one forward a token."""
+    """Of two clips, each alone; AR takes one forward per token."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(video_seconds, "WINDOWS", (4,))
     monkeypatch.setattr(video_seconds, "FRAMES", CONTEXT + 6)

@@ -46,7 +46,7 @@ def test_what_is_no_clip_is_named(tmp_path: Path) -> None:
 
 
 def test_held_out_episodes_are_taken_from_scenarios_in_turn() -> None:
-    """None that was trained on or by which checkpoints were chosen; when a scenario is used up the others go on."""
+    """None that was trained on or by which checkpoints were chosen; when a scenario is used up the others continue."""
     names = ("my_way_home", "take_cover", "my_way_home")
     episodes = [{"held_out": i % 2 == 1, "scenario": names[i % 3]} for i in range(2 * CHOSEN_BY + 30)]
     chosen = in_turn(episodes, 15)

@@ -122,7 +122,7 @@ def bench(
 
 
 def _methods(texts: Sequence[str] | None) -> list[Any]:
-    from coupled_decoding.evaluation.bench.methods import Asked
+    from coupled_decoding.evaluation.bench.cases import Asked
 
     with refusing(ValueError):
         return [Asked.of(text) for text in texts or COMPARED]

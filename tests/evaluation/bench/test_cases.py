@@ -7,9 +7,9 @@ import json
 import pytest
 
 import coupled_decoding as cd
+from coupled_decoding.decoding.named import METHODS
 from coupled_decoding.decoding.peers import GSD, PAC, Jacobi, ZipAR
-from coupled_decoding.evaluation.bench.cases import Case, Grid
-from coupled_decoding.evaluation.bench.methods import METHODS, Asked, compared
+from coupled_decoding.evaluation.bench.cases import Asked, Case, Grid, compared
 from coupled_decoding.evaluation.bench.transformers_generate import Generate
 
 
@@ -25,9 +25,10 @@ class TestMethods:
         assert Asked.of("scd-maximal").make({"window": 8}) == cd.SCD(8, coupling="maximal")
 
     def test_every_line_of_the_table_makes_a_method(self) -> None:
-        for name, kind in METHODS.items():
-            assert set(kind.crossed) <= kind.defaults().keys()
+        crossed = {"window": 8, "first_guess": "above", "predict": True, "branches": 4, "batch": 3}
+        for name in METHODS:
             assert isinstance(Asked.of(name).make({}), cd.Method)
+            assert isinstance(Asked.of(name).make(crossed), cd.Method)
 
     @pytest.mark.parametrize(("text", "said"), [
         ("foo", "there is no method 'foo': give one of ar, sjd"),
@@ -37,9 +38,9 @@ class TestMethods:
         ("sjd:window=wide", "fixes window=wide: expected a value such as 64"),
         ("sjd:window=0", "window is 0"),
         ("sjd:first_guess=foo", "first_guess is 'foo'"),
-        ("ar:window=2", "AR has a window of 1"),
+        ("ar:window=2", "fixes 'window'"),
         ("seed-exact:predict=yes", "gives predict a value"),
-        ("scd-maximal:branches=4", "branches are given with maximal coupling"),
+        ("scd-maximal:branches=4", "fixes 'branches': scd-maximal has window, first_guess, predict"),
     ])
     def test_what_cannot_be_read(self, text: str, said: str) -> None:
         with pytest.raises(ValueError, match=said):
@@ -54,7 +55,8 @@ class TestMethods:
 
     def test_compared_methods_are_as_published(self) -> None:
         assert [method.name for method in compared(8)] == ["SJD", "SCD-maximal", "SCD-gumbel", "SeedExact"]
-        assert all(method.window == 8 and not method.predict and not method.branches for method in compared(8))
+        assert all(method.window == 8 and not getattr(method, "predict", False) and not getattr(method, "branches", 0)
+                   for method in compared(8))
 
 
 class TestGrid:

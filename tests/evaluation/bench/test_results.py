@@ -93,7 +93,7 @@ class TestFiles:
         head = next(line for line in text.splitlines() if line.startswith("| method"))
         lines = [line for line in text.splitlines() if line.startswith("| ")]
         assert len({line.count("|") for line in lines}) == 1
-        assert head.startswith("| method | window | predict | NFE | AR / NFE | tokens fed a picture | steps that")
+        assert head.startswith("| method | window | predict | NFE | AR / NFE | tokens fed per picture | steps that")
         assert ("All cases: lossless yes, first guess uniform, branches 0, guidance 1, temperature 1, batch 1, "
                 "compiled no.") in text
         assert ("| SeedExact | 4 | yes | 1.0 +- 0.5 | 6.00x | 9 | 25% | 50% | 4.50 (3.00 to 9.00) | "

@@ -30,9 +30,9 @@ SETTING = ("guidance", "temperature", "batch")
 CURVES = 8
 """Most of them in one figure."""
 FAR_APART = 6
-"""Times that the largest value is the smallest from which on an axis goes by powers."""
+"""An axis is logarithmic where the largest value is more than so many times the smallest."""
 BARS = 0.8
-"""Of the distance from one group of bars to the next, the part that they fill."""
+"""The part of the distance between two groups of bars that a group fills."""
 DPI = 85
 """Pixels per inch of a saved figure."""
 PARTS = 32
@@ -81,7 +81,7 @@ class Shown:
         return [one for one in self.measured if all(one.case.options[name] == first[name] for name in SETTING)]
 
     def curves(self) -> list[Measured]:
-        """Of each method that drafts the case with the widest window; few enough to be told apart."""
+        """The case with the widest window of each method that drafts; few enough to be told apart."""
         widest: dict[str, Measured] = {}
         for one in self.plain():
             label = self.label(one, "window")

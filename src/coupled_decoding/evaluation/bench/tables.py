@@ -50,7 +50,7 @@ def nfe(head: str = "NFE") -> Column[Measured]:
 
 RATIO: Column[Measured] = Column("AR / NFE", lambda one: f"{one.counts.ratio:.2f}x")
 SINGLE: Column[Measured] = Column("steps that commit one token", lambda one: f"{one.counts.single:.0%}")
-CHANGED: Column[Measured] = Column("drafts changed a step", lambda one: f"{one.counts.changed:.0%}")
+CHANGED: Column[Measured] = Column("drafts changed per step", lambda one: f"{one.counts.changed:.0%}")
 
 
 def report(what: str, circumstances: Mapping[str, Any], measured: Sequence[Measured], images: Mapping[str, str]) -> str:
@@ -71,9 +71,9 @@ def report(what: str, circumstances: Mapping[str, Any], measured: Sequence[Measu
 def cases_table(what: str, measured: Sequence[Measured]) -> str:
     """The options in which cases differ, then all that was measured of each."""
     columns = [option(name) for name in varying(measured)]
-    columns += [nfe(), RATIO, Column(f"tokens fed a {what}", _fed), SINGLE, CHANGED]
+    columns += [nfe(), RATIO, Column(f"tokens fed per {what}", _fed), SINGLE, CHANGED]
     if any(one.timings for one in measured):
-        columns += [Column(f"seconds a {what}", lambda one: interval(one.timings.seconds if one.timings else None)),
+        columns += [Column(f"seconds per {what}", lambda one: interval(one.timings.seconds if one.timings else None)),
                     Column("times faster than AR", lambda one: interval(one.times_faster, "x")),
                     Column("seconds outside the model", _outside)]
     return table(columns, measured)

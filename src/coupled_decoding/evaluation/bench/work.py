@@ -39,7 +39,7 @@ class Work(ABC):
     length: int
     """Tokens of one item that are drawn: the forwards that AR takes."""
     layout: Layout
-    """Of these tokens."""
+    """The layout of these tokens."""
     pipe: PicturePipeline | VideoPipeline
 
     @abstractmethod
@@ -51,7 +51,7 @@ class Work(ABC):
         """What results of these items depend on besides the model, the case and its versions; for JSON."""
 
     def described(self, items: Sequence[int]) -> dict[str, Any]:
-        """The same for names of kept results: how many items these are, and twelve digits of what they are."""
+        """For names of kept results: how many items these are, and twelve digits of what :meth:`named` says."""
         return {f"{self.drawn}s": len(items), "items": fingerprint.of_text(json.dumps(self.named(items)))}
 
     def ready(self, case: Case, items: Sequence[int]) -> Draw:
@@ -70,10 +70,10 @@ class Work(ABC):
 
     @abstractmethod
     def _ready(self, case: Case, items: Sequence[int]) -> Draw:
-        """The same, whether or not forwards are compiled."""
+        """Like :meth:`ready`, whether or not forwards are compiled."""
 
     def warm_up(self, case: Case) -> None:
-        """Let a case do what happens only once."""
+        """Let a case do what happens only once, such as compiling."""
         few = self.ready(case, range(min(case.batch, len(self))))
         if isinstance(case.decoder, Generate) or case.compiled:  # what is compiled shows at the end, as windows shrink
             few()
@@ -82,7 +82,7 @@ class Work(ABC):
 
 
 class PictureWork(Work):
-    """Pictures of prompts: what is timed begins with the prompt."""
+    """Pictures of prompts; what is timed begins with the prompt."""
 
     drawn = "picture"
     pipe: PicturePipeline
@@ -125,7 +125,7 @@ class PictureWork(Work):
 
 
 class ClipWork(Work):
-    """Clips that continue first frames: what is timed begins with these, and encodes them."""
+    """Clips that continue first frames; what is timed begins with these frames, and encodes them."""
 
     drawn = "clip"
     pipe: VideoPipeline
@@ -158,21 +158,9 @@ def batches(work: Work, case: Case) -> list[range]:
 
 
 def places(layout: Layout) -> Tensor | None:
-    """Generated indices of the codes by frame, row and column, LongTensor ``[F, H, W]``; None where it is no grid.
-
-    Read off the neighbours above and before, which are all that a layout says of space and time.
-    """
-    above, before = layout.above, layout.before
-    has_above = (above >= 0).nonzero().flatten()
-    if not len(has_above) or len((has_above - above[has_above]).unique()) != 1:
-        return None
-    stride = int(has_above[0] - above[has_above[0]])
+    """Generated indices of the codes by frame, row and column, LongTensor ``[F, H, W]``; None where it is no grid."""
     codes = (layout.forced < 0).nonzero().flatten()
-    first = int(above[has_above[0]])
-    width = int(((codes >= first) & (codes < first + stride)).sum())
-    codes = codes[codes >= first]
-    has_before = (before >= 0).nonzero().flatten()
-    size = len(codes) if not len(has_before) else int(has_before[0] - before[has_before[0]])
-    if size % width or len(codes) % size:
+    if layout.places is None:
         return None
-    return codes.view(-1, size // width, width)
+    shape = (layout.places.amax(0) + 1).tolist()
+    return codes.view(shape) if len(codes) == shape[0] * shape[1] * shape[2] else None
