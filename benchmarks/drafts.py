@@ -11,7 +11,7 @@ a run that is cut off continues where it was, and the tables show as far as it h
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 
 import torch
@@ -21,9 +21,8 @@ import coupled_decoding as cd
 from benchmarks import pages
 from coupled_decoding.decoding.peers import PAC
 from coupled_decoding.evaluation.bench import fingerprint, tables
-from coupled_decoding.evaluation.bench.cases import Case
+from coupled_decoding.evaluation.bench.cases import Case, compared
 from coupled_decoding.evaluation.bench.kept import Kept
-from coupled_decoding.evaluation.bench.methods import compared
 from coupled_decoding.evaluation.bench.results import Measured
 from coupled_decoding.evaluation.bench.running import count
 from coupled_decoding.evaluation.bench.tables import Column
@@ -75,7 +74,7 @@ class Experiment:
 
 def tokens_beside(method: cd.Method) -> int:
     """Tokens that a forward reads beside the window."""
-    return TREE if isinstance(method, PAC) else getattr(method, "branches", 0)
+    return TREE if isinstance(method, PAC) else int(asdict(method).get("branches", 0))
 
 
 BRANCHES: Column[Measured] = Column("branches", lambda one: str(

@@ -16,8 +16,7 @@ from collections.abc import Sequence
 import coupled_decoding as cd
 from benchmarks import pages
 from benchmarks.timed import measure
-from coupled_decoding.evaluation.bench.cases import Case
-from coupled_decoding.evaluation.bench.methods import compared
+from coupled_decoding.evaluation.bench.cases import Case, compared
 from coupled_decoding.evaluation.bench.transformers_generate import Generate
 from coupled_decoding.evaluation.bench.work import PictureWork
 from data.prompts import prompts

@@ -20,8 +20,8 @@ from torch import Tensor
 import coupled_decoding as cd
 from benchmarks import pages
 from benchmarks.roofline import random_llama, seconds
+from coupled_decoding.evaluation.bench.cases import compared
 from coupled_decoding.evaluation.bench.machine import in_words
-from coupled_decoding.evaluation.bench.methods import compared
 from coupled_decoding.evaluation.bench.roofline import ModelSize
 from coupled_decoding.evaluation.bench.tables import markdown
 
@@ -58,8 +58,8 @@ def measured(window: int) -> list[cd.Method]:
 
 def named(method: cd.Method) -> str:
     own = asdict(method)
-    branches = f", {own.get('branches')} branch tokens" * bool(own.get("branches"))
-    return method.name + ", predicted" * own.get("predict", False) + branches
+    branches = own.get("branches", 0)
+    return method.name + ", predicted" * own.get("predict", False) + f", {branches} branch tokens" * (branches > 0)
 
 
 def main() -> None:

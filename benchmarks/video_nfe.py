@@ -18,9 +18,8 @@ import coupled_decoding as cd
 from benchmarks import pages
 from coupled_decoding.decoding.named import FIRST_GUESSES
 from coupled_decoding.evaluation.bench import fingerprint
-from coupled_decoding.evaluation.bench.cases import Case
+from coupled_decoding.evaluation.bench.cases import Case, compared
 from coupled_decoding.evaluation.bench.kept import Kept
-from coupled_decoding.evaluation.bench.methods import compared
 from coupled_decoding.evaluation.bench.plots import save_figure
 from coupled_decoding.evaluation.bench.results import Measured
 from coupled_decoding.evaluation.bench.running import count

@@ -289,7 +289,7 @@ class TestBadInput:
         (["--device", "abacus"], "abacus"),
         (["--window", 0], "'--window'.*: 0 is given: expected a number of at least 1"),
         (["--window", "wide"], "'wide' is given: expected a whole number of at least 1, or auto"),
-        (["--window", "auto"], "window is 'auto' for SCD-gumbel"),
+        (["--window", "auto"], "window is 'auto'"),
         (["--window", "auto", "--method", "ar"], "window means nothing to ar, which takes no options: leave it out"),
         (["--window", 2**31], "'--window'.*: 2147483648 is given: expected a number of at most 2147483647"),
         (["--window", "9" * 200], "is given: expected a whole number"),

@@ -16,8 +16,7 @@ import coupled_decoding as cd
 from benchmarks import video_nfe, video_quality, video_rows, video_seconds
 from benchmarks.video_rows import HELD_OUT, TOKENIZER
 from coupled_decoding.evaluation.bench import running
-from coupled_decoding.evaluation.bench.cases import Case
-from coupled_decoding.evaluation.bench.methods import compared
+from coupled_decoding.evaluation.bench.cases import Case, compared
 from coupled_decoding.evaluation.bench.work import ClipWork
 from coupled_decoding.evaluation.metrics.clips import psnr
 from coupled_decoding.media.pixels import to_pixels

@@ -11,7 +11,7 @@ import typer
 from coupled_decoding.apps import options
 from coupled_decoding.apps.contexts import footage_of, tokens_drawn
 from coupled_decoding.apps.errors import BadInput, note, refusing
-from coupled_decoding.apps.loading import load_any, local
+from coupled_decoding.apps.loading import Where, load_any
 from coupled_decoding.apps.options import COMPARED, at_least, each
 from coupled_decoding.apps.output import check_output, writing
 from coupled_decoding.apps.progress import bar
@@ -105,15 +105,16 @@ def bench(
     """
     texts = None if prompts is None else read_prompts(prompts)
     methods = _methods(method)
-    _check_files(output, prompts, context, model)
-    pipe = load_any(model, dtype, device, allow_torchscript)
+    where = Where(model, dtype, device, allow_torchscript=allow_torchscript)
+    _check_files(output, prompts, context, where)
+    pipe = load_any(where)
     work = _work(pipe, texts, context, context_frames, num_frames, guidance, generate, seed)
     grid = _grid(pipe, methods, guidance, temperature, generate, windows=window or WINDOWS,
                  first_guesses=first_guess or GUESSES, predicts=predict or [False], branches=branches or [0],
                  batches=batch or [1], compiled=compiled or [False])
-    where = _where(pipe, model, device)
-    measured = _measure(work, grid, where, repeat, output / RUNS)
-    said = {**where, "model": pipe.name, "weights": where["model"], "seed": seed, "repetitions": repeat}
+    how = _how(pipe, where)
+    measured = _measure(work, grid, how, repeat, output / RUNS)
+    said = {**how, "model": pipe.name, "weights": how["model"], "seed": seed, "repetitions": repeat}
     written = _write(output, work, measured, said)
     typer.echo(_table(work, measured))
     for file in written:
@@ -121,19 +122,19 @@ def bench(
 
 
 def _methods(texts: Sequence[str] | None) -> list[Any]:
-    from coupled_decoding.evaluation.bench.methods import Asked
+    from coupled_decoding.evaluation.bench.cases import Asked
 
     with refusing(ValueError):
         return [Asked.of(text) for text in texts or COMPARED]
 
 
-def _check_files(folder: Path, prompts: Path | None, contexts: Sequence[str] | None, model: str) -> None:
+def _check_files(folder: Path, prompts: Path | None, contexts: Sequence[str] | None, where: Where) -> None:
     """Refuse a folder that takes no results, or in which something that is read would be written over."""
     from coupled_decoding.evaluation.bench.plots import PLOTS
 
     files = [folder / name for name in (RUNS, RESULTS, TABLE, REPORT, *PLOTS)]
     given = {f"the context {name!r}": Path(name) for name in contexts or ()}
-    check_output(files, {"the file of prompts": prompts, "a file of the model": local(model), **given})
+    check_output(files, {"the file of prompts": prompts, "a file of the model": where.folder, **given})
 
 
 def _work(
@@ -193,21 +194,22 @@ def _grid(
     default = pipe.model.sampling
     return Grid(
         methods,
-        [options.sampling_of(default, one, None, None) for one in temperature or [default.temperature]],
+        [options.Drawing(one).sampling(default) for one in temperature or [default.temperature]],
         guidances=(guidance or [pipe.guidance_scale]) if isinstance(pipe, PicturePipeline) else [None],
         generates=[Generate("dynamic"), Generate("static")] if generate else [],
         **crossed,
     )
 
 
-def _where(pipe: PicturePipeline | VideoPipeline, model: str, device: str | None) -> dict[str, str]:
+def _how(pipe: PicturePipeline | VideoPipeline, where: Where) -> dict[str, str]:
     """Which weights compute, and how: what results depend on besides their case."""
     from coupled_decoding.evaluation.bench.fingerprint import of_model
 
-    return {"model": of_model(model), "dtype": str(pipe.model.dtype).removeprefix("torch."), "device": device or "cpu"}
+    dtype = str(pipe.model.dtype).removeprefix("torch.")
+    return {"model": of_model(where.model), "dtype": dtype, "device": where.device or "cpu"}
 
 
-def _measure(work: Work, grid: Grid, where: Mapping[str, str], repeat: int, runs: Path) -> list[Measured]:
+def _measure(work: Work, grid: Grid, how: Mapping[str, str], repeat: int, runs: Path) -> list[Measured]:
     import coupled_decoding as cd
     from coupled_decoding.evaluation.bench import machine
     from coupled_decoding.evaluation.bench.kept import Kept
@@ -216,7 +218,7 @@ def _measure(work: Work, grid: Grid, where: Mapping[str, str], repeat: int, runs
     with refusing(ValueError):
         cases = grid.cases()
         kept = Kept(runs)
-        of = {**where, "noise": cd.NOISE_VERSION, **machine.versions()}
+        of = {**how, "noise": cd.NOISE_VERSION, **machine.versions()}
         with bar(total=draws(work, cases, repeat), desc=f"{len(cases)} cases", unit="draw") as shown, writing(runs):
             return run(work, cases, kept, of, repeat, shown.update)
 

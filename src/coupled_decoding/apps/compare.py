@@ -11,11 +11,11 @@ import typer
 
 from coupled_decoding.apps import options
 from coupled_decoding.apps.errors import BadInput
-from coupled_decoding.apps.loading import load_pictures, local
+from coupled_decoding.apps.loading import Where, load_pictures
 from coupled_decoding.apps.measured import Measured, documents, heading, same_tokens, sameness, table
 from coupled_decoding.apps.output import check_output, free_name, print_json, save, say_drawn
 from coupled_decoding.apps.progress import draw_with_each
-from coupled_decoding.apps.prompts import check_readable, typed_prompts
+from coupled_decoding.apps.prompts import Prompt, check_readable, typed_prompts
 from coupled_decoding.apps.records import circumstances, shared_metadata
 
 if TYPE_CHECKING:
@@ -59,20 +59,16 @@ def compare(
       scd compare "a red heart" -n 4 --window 16 --seed 7 -o narrow.png
     """
     asked, pixels, first_seed = typed_prompts(prompts), options.size_of(size), options.seed_of(seed)
-    options.check_guess_of_pictures([first_guess])
-    file = _file(output, model)
-    methods = options.every_method(options.Drafting(window, first_guess, predict, branches))
-    pipe = load_pictures(model, dtype, device, compiled, pixels)
-    check_readable(pipe, asked, pixels)
-    sampling = options.sampling_of(pipe.sampling, temperature, top_k, top_p)
-    scale = pipe.guidance_scale if guidance is None else guidance
-    outs = _draw(pipe, methods, prompts, pictures, size=pixels, sampling=sampling, guidance_scale=scale,
-                 seed=first_seed)
+    where, drafting = Where(model, dtype, device, compiled), options.Drafting(window, first_guess, predict, branches)
+    file = _file(output, where)
+    pipe, methods = _prepare(where, asked, pixels, drafting)
+    how = options.Drawing(temperature, top_k, top_p, guidance).of(pipe)
+    outs = _draw(pipe, methods, prompts, pictures, size=pixels, seed=first_seed, **how)
     measured = [Measured.of(method, out) for method, out in zip(methods, outs, strict=True)]
     _write(file, measured, outs)
     same, drawn = same_tokens(outs[0], outs[-1]), outs[0]
     if as_json:
-        said = circumstances(pipe, drawn.seeds, sampling, prompts=drawn.prompts, guidance_scale=scale)
+        said = circumstances(pipe, drawn.seeds, prompts=drawn.prompts, **how)
         print_json({"file": str(file), **said, "methods": documents(measured),
                     "same_pictures_by_ar_and_seed_exact": same})
     else:
@@ -82,12 +78,23 @@ def compare(
         typer.echo(file)
 
 
-def _file(output: Path | None, model: str) -> Path:
+def _file(output: Path | None, where: Where) -> Path:
     file = free_name(OUTPUT) if output is None else output
     if file.suffix.lower() != ".png":
         raise BadInput(f"{str(file)!r} does not end in .png: the comparison is a PNG file")
-    check_output([file], {"a file of the model": local(model)})
+    check_output([file], {"a file of the model": where.folder})
     return file
+
+
+def _prepare(
+    where: Where, prompts: Sequence[Prompt], size: tuple[int, int] | None, drafting: options.Drafting
+) -> tuple[PicturePipeline, list[cd.Method]]:
+    """All that can be refused is refused before the weights are read, or before the first forward."""
+    options.check_guess_of_pictures([drafting.first_guess])
+    methods = options.every_method(drafting)
+    pipe = load_pictures(where, size)
+    check_readable(pipe, prompts, size)
+    return pipe, methods
 
 
 def _draw(

@@ -13,7 +13,7 @@ import typer
 
 from coupled_decoding.apps import options
 from coupled_decoding.apps.errors import BadInput
-from coupled_decoding.apps.loading import load_pictures, local
+from coupled_decoding.apps.loading import Where, load_pictures
 from coupled_decoding.apps.measured import Measured, summary
 from coupled_decoding.apps.output import check_output, file_name, print_json, save_beside, say_drawn
 from coupled_decoding.apps.progress import pictures_as_done
@@ -71,17 +71,13 @@ def generate(
       scd generate "a red heart" -o out/ --json | jq .files
     """
     asked = _ask(prompts or [], prompts_file, pictures, batch, size, seed, output)
-    options.check_guess_of_pictures([first_guess])
-    check_output(asked.files, {"the file of prompts": prompts_file, "a file of the model": local(model)})
-    chosen = options.method_of(method, options.Drafting(window, first_guess, predict, branches))
-    pipe = load_pictures(model, dtype, device, compiled, asked.size)
-    check_readable(pipe, asked.prompts, asked.size)
-    sampling = options.sampling_of(pipe.sampling, temperature, top_k, top_p)
-    scale = pipe.guidance_scale if guidance is None else guidance
-    written, measured = _draw_and_write(pipe, asked, chosen, sampling=sampling, guidance_scale=scale)
+    where, drafting = Where(model, dtype, device, compiled), options.Drafting(window, first_guess, predict, branches)
+    check_output(asked.files, {"the file of prompts": prompts_file, "a file of the model": where.folder})
+    pipe, chosen = _prepare(where, asked, method, drafting)
+    how = options.Drawing(temperature, top_k, top_p, guidance).of(pipe)
+    written, measured = _draw_and_write(pipe, asked, chosen, **how)
     if as_json:
-        said = circumstances(pipe, asked.seeds, sampling, prompts=asked.rows, guidance_scale=scale)
-        print_json(_document(asked, written, said, measured))
+        print_json(_document(asked, written, circumstances(pipe, asked.seeds, prompts=asked.rows, **how), measured))
     else:
         for file in written:
             typer.echo(file)
@@ -125,6 +121,17 @@ def _ask(
     rows = [prompt.text for prompt in prompts for _ in range(pictures)]
     first = options.seed_of(seed)
     return Asked(prompts, pictures, rows, list(range(first, first + len(rows))), options.size_of(size), batch, folder)
+
+
+def _prepare(
+    where: Where, asked: Asked, method: str | None, drafting: options.Drafting
+) -> tuple[PicturePipeline, cd.Method]:
+    """All that can be refused is refused before the weights are read, or before the first forward."""
+    options.check_guess_of_pictures([drafting.first_guess])
+    chosen = options.method_of(method, drafting)
+    pipe = load_pictures(where, asked.size)
+    check_readable(pipe, asked.prompts, asked.size)
+    return pipe, chosen
 
 
 def _draw_and_write(

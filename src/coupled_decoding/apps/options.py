@@ -16,6 +16,7 @@ from coupled_decoding.decoding.named import DEFAULT, FIRST_GUESSES, METHODS
 
 if TYPE_CHECKING:
     import coupled_decoding as cd
+    from coupled_decoding.pipelines.pictures import PicturePipeline
 
 WINDOW = 64
 """Tokens per forward where no window is asked for."""
@@ -194,20 +195,30 @@ def every_method(drafting: Drafting) -> list[cd.Method]:
     asked = drafting.asked
     methods = []
     for name in COMPARED:
-        options = {} if name == "ar" else {option: asked[option] for option in options_of(name) if option in asked}
+        options = {option: asked[option] for option in options_of(name) if option in asked}
         if options.get("window") == AUTO and name != "seed-exact":
             del options["window"]
-        if name == "sjd":
-            options.pop("predict", None), options.pop("branches", None)
         with refusing(ValueError):
             methods.append(method_named(name, **options))
     return methods
 
 
-def sampling_of(
-    default: cd.Sampling, temperature: float | None, top_k: int | None, top_p: float | None
-) -> cd.Sampling:
-    """The model's own sampling with what was asked for in its place."""
-    asked: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    with refusing(ValueError):
-        return dataclasses.replace(default, **{name: value for name, value in asked.items() if value is not None})
+@dataclass(frozen=True)
+class Drawing:
+    """How tokens are drawn, as far as the options say; the rest is the model's own."""
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    guidance: float | None = None
+
+    def of(self, pipe: PicturePipeline) -> dict[str, Any]:
+        """For a pipeline of pictures."""
+        scale = pipe.guidance_scale if self.guidance is None else self.guidance
+        return {"sampling": self.sampling(pipe.sampling), "guidance_scale": scale}
+
+    def sampling(self, default: cd.Sampling) -> cd.Sampling:
+        """The model's own sampling with what was asked for in its place."""
+        asked: dict[str, Any] = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
+        with refusing(ValueError):
+            return dataclasses.replace(default, **{name: value for name, value in asked.items() if value is not None})

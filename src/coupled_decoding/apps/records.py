@@ -18,7 +18,7 @@ OF_ONE = ("prompt", "seed")
 
 
 def circumstances(
-    pipe: PicturePipeline | VideoPipeline, seeds: Sequence[int], sampling: cd.Sampling, **own: Any
+    pipe: PicturePipeline | VideoPipeline, seeds: Sequence[int], *, sampling: cd.Sampling, **own: Any
 ) -> dict[str, Any]:
     """What reproduces pictures or clips, the method aside; ``own`` is what only one of the two has."""
     import coupled_decoding as cd

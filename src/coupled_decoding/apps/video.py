@@ -14,7 +14,7 @@ import typer
 from coupled_decoding.apps import options
 from coupled_decoding.apps.contexts import footage_of, tokens_drawn
 from coupled_decoding.apps.errors import BadInput, refusing
-from coupled_decoding.apps.loading import load_video, local
+from coupled_decoding.apps.loading import Where, load_video
 from coupled_decoding.apps.measured import Measured, documents, heading, same_tokens, sameness, summary, table
 from coupled_decoding.apps.output import check_output, free_name, print_json, say_drawn, writing
 from coupled_decoding.apps.progress import draw_with_each
@@ -76,13 +76,14 @@ def video(
     All methods side by side, and how many forwards each took:
       scd video maze --compare --seed 7 -o methods.gif
     """
-    place, files = _files(context, output, preview, model)
+    where = Where(model, dtype, device, compiled, allow_torchscript)
+    place, files = _files(context, output, preview, where)
     if prompt is not None:
         typed_prompts([prompt])
     drafting, first_seed = options.Drafting(window, first_guess, predict, branches), options.seed_of(seed)
     methods = _methods(compare, method, drafting)
-    pipe = load_video(model, dtype, device, compiled, allow_torchscript)
-    sampling = options.sampling_of(pipe.model.sampling, temperature, top_k, top_p)
+    pipe = load_video(where)
+    sampling = options.Drawing(temperature, top_k, top_p).sampling(pipe.model.sampling)
     asked = Asked(pipe, footage_of(pipe.model, place, start, context_frames), num_frames,
                   [f"seed {first_seed + number}" for number in range(clips)], files)
     outs = _draw(asked, methods, prompts=prompt, sampling=sampling, seed=first_seed)
@@ -92,8 +93,9 @@ def video(
     if as_json:
         print_json({
             "file": str(files[0]), "preview": str(preview) if preview else None,
-            **circumstances(pipe, outs[0].seeds, sampling, context=context, start=start, context_frames=asked.given,
-                            frames=asked.frames, frames_per_second=pipe.model.frames_per_second, prompt=prompt),
+            **circumstances(pipe, outs[0].seeds, sampling=sampling, context=context, start=start, prompt=prompt,
+                            context_frames=asked.given, frames=asked.frames,
+                            frames_per_second=pipe.model.frames_per_second),
             **({"methods": documents(measured), "same_clips_by_ar_and_seed_exact": same} if compare else
                measured[0].document()),
         })
@@ -131,7 +133,7 @@ class Asked:
         return self.given + self.drawn
 
 
-def _files(context: str, output: Path | None, preview: Path | None, model: str) -> tuple[Path, list[Path]]:
+def _files(context: str, output: Path | None, preview: Path | None, where: Where) -> tuple[Path, list[Path]]:
     """The footage, and the files to write; those that cannot be written, or that are being read, are refused."""
     from coupled_decoding.media.films import check_film
     from coupled_decoding.media.footage import find_footage
@@ -144,7 +146,7 @@ def _files(context: str, output: Path | None, preview: Path | None, model: str) 
         raise BadInput(f"{str(preview)!r} does not end in .png: the preview is a PNG file")
     files = [file, *([preview] if preview else [])]
     what = "a frame of the context" if place.is_dir() else "the context"
-    check_output(files, {what: place, "a file of the model": local(model)})
+    check_output(files, {what: place, "a file of the model": where.folder})
     return place, files
 
 

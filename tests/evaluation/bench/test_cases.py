@@ -7,9 +7,9 @@ import json
 import pytest
 
 import coupled_decoding as cd
+from coupled_decoding.decoding.named import METHODS
 from coupled_decoding.decoding.peers import GSD, PAC, Jacobi, ZipAR
-from coupled_decoding.evaluation.bench.cases import Case, Grid
-from coupled_decoding.evaluation.bench.methods import METHODS, Asked, compared
+from coupled_decoding.evaluation.bench.cases import Asked, Case, Grid, compared
 from coupled_decoding.evaluation.bench.transformers_generate import Generate
 
 
@@ -25,9 +25,10 @@ class TestMethods:
         assert Asked.of("scd-maximal").make({"window": 8}) == cd.SCD(8, coupling="maximal")
 
     def test_every_line_of_the_table_makes_a_method(self) -> None:
-        for name, kind in METHODS.items():
-            assert set(kind.crossed) <= kind.defaults().keys()
+        crossed = {"window": 8, "first_guess": "above", "predict": True, "branches": 4, "batch": 3}
+        for name in METHODS:
             assert isinstance(Asked.of(name).make({}), cd.Method)
+            assert isinstance(Asked.of(name).make(crossed), cd.Method)
 
     @pytest.mark.parametrize(("text", "said"), [
         ("foo", "there is no method 'foo': give one of ar, sjd"),
@@ -39,7 +40,7 @@ class TestMethods:
         ("sjd:first_guess=foo", "first_guess is 'foo'"),
         ("ar:window=2", "fixes 'window'"),
         ("seed-exact:predict=yes", "gives predict a value"),
-        ("scd-maximal:branches=4", "branches are given with maximal coupling"),
+        ("scd-maximal:branches=4", "fixes 'branches': scd-maximal has window, first_guess, predict"),
     ])
     def test_what_cannot_be_read(self, text: str, said: str) -> None:
         with pytest.raises(ValueError, match=said):

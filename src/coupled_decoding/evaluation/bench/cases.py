@@ -3,15 +3,67 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import product
 from typing import Any
 
 from coupled_decoding.decoding.methods import AR, Method
+from coupled_decoding.decoding.named import method_named, options_of
 from coupled_decoding.decoding.sampling import Sampling
-from coupled_decoding.evaluation.bench.methods import Asked
 from coupled_decoding.evaluation.bench.transformers_generate import Generate
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A method with some of its options fixed; the others are crossed."""
+
+    name: str
+    """One of :data:`coupled_decoding.decoding.named.METHODS`."""
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, text: str) -> Asked:
+        """What ``"seed-exact:window=32,branches=96,predict"`` asks for. ValueError says what cannot be read."""
+        name, _, rest = text.partition(":")
+        known = options_of(name)
+        fixed = {}
+        for part in filter(None, rest.split(",")):
+            option, equals, value = part.partition("=")
+            option = option.strip().replace("-", "_")
+            if option not in known:
+                raise ValueError(f"{text!r} fixes {option!r}: {name} has {', '.join(known) or 'no options'}")
+            fixed[option] = _read(text, option, value.strip() if equals else None, known[option])
+        method_named(name, **fixed)
+        return cls(name, fixed)
+
+    def make(self, options: Mapping[str, Any]) -> Method:
+        """The method with those of the options that mean something to it and are not fixed."""
+        known = options_of(self.name)
+        crossed = {option: value for option, value in options.items() if option in known}
+        return method_named(self.name, **{**crossed, **self.fixed})
+
+
+def _read(text: str, option: str, value: str | None, default: Any) -> Any:
+    """An option's value in the type of its default."""
+    if isinstance(default, bool):
+        if value is not None:
+            raise ValueError(f"{text!r} gives {option} a value: it has none, and is on where it stands")
+        return True
+    if not value:
+        raise ValueError(f"{text!r} gives {option} no value: write {option}={default}")
+    if (option, value) == ("window", "auto"):
+        return value
+    try:
+        return type(default)(value)
+    except ValueError as error:
+        raise ValueError(f"{text!r} fixes {option}={value}: expected a value such as {default}") from error
+
+
+def compared(window: int, first_guess: str = "uniform") -> list[Method]:
+    """The published methods and ours, as published, with one window: what stands beside AR in the documents."""
+    return [method_named(name, window=window, first_guess=first_guess)
+            for name in ("sjd", "scd-maximal", "scd-gumbel", "seed-exact")]
 
 
 @dataclass(frozen=True)
@@ -45,12 +97,16 @@ class Case:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Every option as a column of a table. The method's name tells its coupling."""
-        own: dict[str, Any] = {}
-        if isinstance(self.decoder, Method):  # one that lacks an option is in line with those that leave it alone
-            own = {"window": self.decoder.window, "first_guess": "uniform", "predict": False, "branches": 0, **self.own}
-            own.pop("coupling", None)
-        return {"method": self.decoder.name, "lossless": self.decoder.lossless, **own, "guidance": self.guidance,
+        """Every option as a column of a table. The method's name tells its coupling.
+
+        A method that cannot be given predictions or branches has none of them.
+        """
+        drafting: dict[str, Any] = {}
+        if isinstance(self.decoder, Method):
+            values = {"window": self.decoder.window, "predict": False, "branches": 0, **self.own}
+            first = ("window", "first_guess", "predict", "branches")
+            drafting = {name: values[name] for name in (*first, *values) if name in values and name != "coupling"}
+        return {"method": self.decoder.name, "lossless": self.decoder.lossless, **drafting, "guidance": self.guidance,
                 **asdict(self.sampling), "batch": self.batch, "compiled": self.compiled}
 
     @property
