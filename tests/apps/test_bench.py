@@ -149,7 +149,7 @@ class TestBadInput:
         assert names(here) == before
 
     @pytest.mark.parametrize(("arguments", "said"), [
-        (["--guidance", 3], "--guidance says nothing about 'tiny-doom', which goes on with clips"),
+        (["--guidance", 3], "--guidance says nothing about 'tiny-doom', which continues clips"),
         (["--generate"], "--generate says nothing"),
         (["--context", "nowhere"], "'nowhere' is neither a file nor a folder"),
         (["--num-frames", 100000], "make 100009 frames"),
