@@ -23,7 +23,6 @@ from benchmarks.roofline import FIGURES, FLOAT32, SHIPPED, SIZES, bandwidth, pea
 from coupled_decoding.evaluation.bench.kept import write_text
 from coupled_decoding.evaluation.bench.machine import in_words
 from coupled_decoding.evaluation.bench.roofline import Device, least_seconds
-from coupled_decoding.serving.compiling import compile_forward
 
 TOKENS = (1, 8, 16, 32, 64)
 PAST = SIZES[SHIPPED]
@@ -44,7 +43,7 @@ def main() -> None:
         "attention alone": {count: attention(count, args.repeat) for count in TOKENS},
         "forward": seconds(backbone, PAST, TOKENS, args.repeat),
     }
-    compile_forward(backbone.decoder)
+    backbone.compile()
     rows["forward, compiled"] = seconds(backbone, PAST, TOKENS, args.repeat)
     kept = json.loads((FIGURES / "seconds.json").read_text())
     lines = [

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ from coupled_decoding.decoding.rules.draw import race
 from coupled_decoding.decoding.rules.following import Path
 from coupled_decoding.decoding.rules.window import Window
 from coupled_decoding.decoding.sampling import Sampling, target_distribution
-from coupled_decoding.decoding.session import BranchingSession, Session
+from coupled_decoding.decoding.session import Session
 from coupled_decoding.decoding.state import State
 from coupled_decoding.decoding.trace import Step, Trace
 from coupled_decoding.decoding.tuning import Tuner, measure
@@ -104,19 +103,18 @@ class Decoding:
         batch, device = len(session.last_token), session.last_token.device
         lengths, self.seeds = lengths_of(length, batch), seeds_of(seed, batch)
         stream = BatchLayout.stack(layouts_of(layout, lengths, session.vocab_size), lengths, device)
-        output_codes = getattr(session, "output_codes", None)
-        self.columns = columns_of(stream.codes, output_codes)
-        self.outputs = session.vocab_size if output_codes is None else len(output_codes)
+        self.columns = columns_of(stream.codes, session.output_codes)
+        self.outputs = session.vocab_size if session.output_codes is None else len(session.output_codes)
         self.branching = method.branching_function if len(stream.codes) > 1 else None
-        if self.branching is not None and not isinstance(session, BranchingSession):
+        if self.branching is not None and not session.reads_branches:
             raise ValueError(f"{type(session).__name__} reads no branches: give a method with branches=0, or a session "
-                             "that keeps the contract of coupled_decoding.BranchingSession")
+                             "that says reads_branches")
         self.state = State(session.last_token, session.vocab_size, lengths, stream, self.seeds, method.widest,
                            method.guess_function, method.remembers)
         self.trace = Trace(batch)
         self.tuner: Tuner | None = None
         if method.window == "auto":
-            trees = isinstance(session, BranchingSession) and len(stream.codes) > 1
+            trees = session.reads_branches and len(stream.codes) > 1
             self.tuner = Tuner(measure(session), batch, trees)
 
     @torch.no_grad()
@@ -211,7 +209,7 @@ class Decoding:
             logits = session.forward(tokens, positions, rows)
         else:
             tokens = torch.cat([tokens, self.state.read_branches(window, branches)], 1)
-            logits = cast(BranchingSession, session).forward(tokens, positions, rows, branches.parent)
+            logits = session.forward(tokens, positions, rows, branches.parent)
         if logits.device.type != "cpu":
             torch.accelerator.synchronize(logits.device)  # so that the seconds of the model are its own
         expected = (*tokens.shape, self.outputs)
@@ -224,7 +222,7 @@ class Decoding:
         """Go on along these paths: their target distributions ``[R, T, C]`` out of ``[R, T + M, C]``."""
         self.state.take(window, path)
         if len(path.which):
-            cast(BranchingSession, self.session).keep(path.which, path.kept)
+            self.session.keep(path.which, path.kept)
         row = torch.arange(len(target), device=target.device).unsqueeze(1)
         source = (row * target.shape[1] + path.columns).flatten()
         return target.flatten(0, 1).index_select(0, source).unflatten(0, path.columns.shape)

@@ -33,8 +33,8 @@ class Method:
         predict: redraw the first draft behind each commit from what foretells it best; see
             :mod:`coupled_decoding.decoding.rules.prediction`. False is the method as published.
         branches: tokens of other candidates that a forward reads beside the window, where drafts are likely to fail;
-            see :mod:`coupled_decoding.decoding.rules.branches`. The session must be a
-            :class:`coupled_decoding.BranchingSession`, as all of this package are.
+            see :mod:`coupled_decoding.decoding.rules.branches`. The session must
+            say ``reads_branches``, as all of this package do.
     """
 
     window: int | Literal["auto"] = 64
