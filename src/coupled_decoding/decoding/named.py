@@ -51,7 +51,7 @@ METHODS: dict[str, Named] = {
 }
 """Every method by its name; a further method is a further line."""
 
-COUPLINGS = tuple(named.fixed["coupling"] for named in METHODS.values() if "coupling" in named.fixed)
+COUPLINGS = tuple(sorted(named.fixed["coupling"] for named in METHODS.values() if "coupling" in named.fixed))
 """The couplings of SCD; the functions are in :mod:`coupled_decoding.decoding.rules.coupling`."""
 
 

@@ -59,7 +59,8 @@ class Case:
         compiled = ", compiled" * self.compiled
         if isinstance(self.decoder, Generate) or self.decoder.window == 1:
             return self.decoder.name + compiled
-        ours = ", predicted" * self.decoder.predict + f" + {self.decoder.branches}" * (self.decoder.branches > 0)
+        own = asdict(self.decoder)
+        ours = ", predicted" * own.get("predict", False) + f" + {own.get('branches')}" * bool(own.get("branches"))
         return f"{self.decoder.name}, window {self.decoder.window}{ours}{compiled}"
 
     def pairs_with(self, other: Case) -> bool:
