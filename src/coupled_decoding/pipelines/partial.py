@@ -1,8 +1,6 @@
-"""Pictures of which only the first tokens are known."""
+"""Pictures of which only some tokens are known."""
 
 from __future__ import annotations
-
-from math import sqrt
 
 import torch
 from PIL import Image
@@ -21,15 +19,13 @@ def filled(tokens: Tensor, layout: Layout) -> Tensor:
     return torch.where(tokens >= 0, tokens, torch.where(layout.forced >= 0, layout.forced, codes))
 
 
-def greyed(picture: Image.Image, count: int, total: int) -> Image.Image:
-    """The picture, grey where the codes behind the first ``count`` of ``total`` stand, in raster order.
-
-    All codes stand for squares of one size.
-    """
+def greyed(picture: Image.Image, tokens: Tensor, layout: Layout) -> Image.Image:
+    """The picture, grey where a code stands of which the token ``[length]`` is -1; as it is where there is no grid."""
     shown = picture.copy()
-    side = sqrt(shown.width * shown.height / total)
-    row, column = divmod(count, round(shown.width / side))
-    top, bottom, left = round(row * side), round((row + 1) * side), round(column * side)
-    shown.paste(GREY, (left, top, shown.width, bottom))
-    shown.paste(GREY, (0, bottom, shown.width, shown.height))
+    if layout.places is not None:
+        rows, columns = (layout.places.amax(0)[1:] + 1).tolist()
+        for _, row, column in layout.places[(tokens < 0) & (layout.forced < 0)].tolist():
+            left, right = (round(edge * shown.width / columns) for edge in (column, column + 1))
+            top, bottom = (round(edge * shown.height / rows) for edge in (row, row + 1))
+            shown.paste(GREY, (left, top, right, bottom))
     return shown

@@ -196,10 +196,8 @@ class PicturePipeline:
 
     def preview(self, plan: PicturePlan, tokens: Tensor) -> list[Image.Image]:
         """The picture of some tokens, LongTensor ``[length]``, grey where they are -1."""
-        drawn = plan.layout.drawn_of(tokens.unsqueeze(0))
-        count = int((drawn >= 0).sum())
         pictures = self.model.decode(filled(tokens, plan.layout).unsqueeze(0), plan.size)
-        return [greyed(picture, count, drawn.shape[1]) for picture in pictures]
+        return [greyed(picture, tokens, plan.layout) for picture in pictures]
 
     def _pictures(self, plans: Sequence[PicturePlan], method: Method, tokens: Tensor, trace: Trace) -> Pictures:
         """Of tokens ``[B, length]`` of plans that share sampling, scale and size."""
