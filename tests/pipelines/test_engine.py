@@ -18,6 +18,7 @@ from PIL import Image
 
 import coupled_decoding as cd
 from coupled_decoding.evaluation.exactness.tabular import TabularSession
+from tests.conftest import write_tiny_emoji
 from tests.decoding.helpers import assert_agrees, law_of
 from tests.models.families.test_emu3 import write_port
 from tests.pipelines.tables import TableRequest, Tables
@@ -135,9 +136,13 @@ def test_the_joint_law_is_exact_under_random_joins_and_cancellations(method: cd.
 # -- requests that end before their time -------------------------------------------------------------------------------
 
 
-def test_a_row_without_numbers_fails_alone() -> None:
-    """Logits of one prompt that become NaN at the third token: its ticket keeps two tokens, the others go on."""
-    pipe, whole, method = Tables("free"), tables("free"), cd.SCD(3)
+@pytest.mark.parametrize(("method", "kept"), [(cd.AR(), 2), (cd.SCD(2), 1), (cd.SeedExact(3, predict=True), 0)])
+def test_a_row_without_numbers_fails_alone(method: cd.Method, kept: int) -> None:
+    """Logits of one prompt that are NaN at the third token: its ticket keeps what was committed, the others go on.
+
+    With a window of more than one token a row ends as soon as it reads that far ahead.
+    """
+    pipe, whole = Tables("free"), tables("free")
     pipe.tables[2] = pipe.tables[2].clone()
     pipe.tables[2][1] = torch.nan
     engine = cd.Engine(pipe, batch=2, method=method)
@@ -148,8 +153,9 @@ def test_a_row_without_numbers_fails_alone() -> None:
         expected = whole.alone(request, method).tokens[0]
         if request.kind == 1:
             assert ticket.state == "failed"
-            assert torch.equal(ticket.tokens[:2], expected[:2])
-            assert ticket.tokens[2:].tolist() == [-1, -1, -1]
+            standing = int((ticket.tokens >= 0).sum())
+            assert kept <= standing <= 2
+            assert torch.equal(ticket.tokens, torch.where(torch.arange(5) < standing, expected, -1))
             with pytest.raises(ValueError, match="the model gave NaN logits: float16 may have overflowed"):
                 ticket.result  # noqa: B018
         else:
@@ -366,7 +372,7 @@ def test_a_partial_picture_is_grey_where_nothing_is_committed(tiny_emoji: Path) 
     pipe = cd.from_pretrained(tiny_emoji, dtype="float64")
     engine = cd.Engine(pipe, method=cd.AR())
     ticket = engine.submit(cd.Request("a heart", seed=1))
-    assert {*ticket.partial().images[0].getdata()} == {(128, 128, 128)}
+    assert ticket.partial().images[0].getcolors() == [(256, (128, 128, 128))]
     for _ in range(6):
         engine.step()
     partial = ticket.partial()
@@ -406,9 +412,10 @@ def test_a_request_that_does_not_fit_is_refused_when_it_comes(tiny_emoji: Path, 
         cd.Engine(pictures.pipe, batch=0)
 
 
-def test_ten_thousand_requests_leave_nothing_behind(tiny_emoji: Path) -> None:
+def test_ten_thousand_requests_leave_nothing_behind(tmp_path: Path) -> None:
     """All that Python's collector knows of takes as much memory after 10,000 requests as after 1,000."""
-    engine, draw = cd.Engine(cd.from_pretrained(tiny_emoji), batch=32, method=cd.SCD(16)), random.Random(1)
+    pipe = cd.from_pretrained(write_tiny_emoji(tmp_path / "four codes", grid=2))
+    engine, draw = cd.Engine(pipe, batch=64, method=cd.SCD(4)), random.Random(1)
 
     def serve(count: int) -> int:
         for number in range(count):
@@ -416,7 +423,7 @@ def test_ten_thousand_requests_leave_nothing_behind(tiny_emoji: Path) -> None:
                                               draw.choice([1.0, 2.0])))
             if number % 50 == 0:
                 engine.cancel(ticket)
-            while len(engine.waiting) > 16:
+            while len(engine.waiting) > 32:
                 for ended in engine.step():
                     assert ended.state == "done"
         del ticket
@@ -424,7 +431,8 @@ def test_ten_thousand_requests_leave_nothing_behind(tiny_emoji: Path) -> None:
             assert ended.state == "done"
         del ended
         gc.collect()
-        return sum(sys.getsizeof(one) + (one.nbytes if isinstance(one, torch.Tensor) else 0)
+        # of types, since some objects of other libraries answer to isinstance with warnings
+        return sum(sys.getsizeof(one) + (one.nbytes if issubclass(type(one), torch.Tensor) else 0)
                    for one in gc.get_objects())
 
     before = serve(1000)
