@@ -74,13 +74,20 @@ def flatten(png: bytes) -> np.ndarray:
     return np.asarray(Image.alpha_composite(white, picture).convert("RGB"))
 
 
+def content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    if file is None:
+        raise ValueError(f"{member.name} in the package is no file")
+    return file.read()
+
+
 def datasource(package: str, style: str) -> list[tuple[np.ndarray, dict]]:
     """All pictures of an ``emoji-datasource-*`` package, skin variants included."""
     vendor = package.split("@")[0].rsplit("-", 1)[1]
     rows = []
     with tarfile.open(fetch(package, BUILD / "packages")) as tar:
         files = {m.name: m for m in tar.getmembers()}
-        catalogue = json.load(tar.extractfile(files["package/emoji.json"]))
+        catalogue = json.loads(content(tar, files["package/emoji.json"]))
         for entry in tqdm(catalogue, desc=package):
             for variant in [entry, *entry.get("skin_variations", {}).values()]:
                 member = files.get(f"package/img/{vendor}/64/{variant['image']}")
@@ -88,7 +95,7 @@ def datasource(package: str, style: str) -> list[tuple[np.ndarray, dict]]:
                     continue
                 aliases = [entry["name"].lower()] if variant is entry and entry["name"] else []
                 aliases += [s.replace("_", " ").replace("-", " ") for s in entry["short_names"]] * (variant is entry)
-                rows.append((flatten(tar.extractfile(member).read()), describe(variant["unified"], style, aliases)))
+                rows.append((flatten(content(tar, member)), describe(variant["unified"], style, aliases)))
     return rows
 
 
@@ -110,7 +117,7 @@ def fluent(package: str, unified_by_slug: dict[str, str]) -> list[tuple[np.ndarr
                 slug = slug[: tone.start()] + ("" if tone[1] == "default" else f"-{tone[1]}-skin-tone")
             if slug not in unified_by_slug:
                 continue
-            png = cairosvg.svg2png(bytestring=tar.extractfile(member).read(), output_width=SIZE, output_height=SIZE)
+            png = cairosvg.svg2png(bytestring=content(tar, member), output_width=SIZE, output_height=SIZE)
             rows.append((flatten(png), describe(unified_by_slug[slug], match[1], [])))
     return rows
 

@@ -28,9 +28,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 import coupled_decoding as cd
-from coupled_decoding.evaluation.bench.figures import save_figure
+from coupled_decoding.evaluation.bench.plots import save_figure
 from coupled_decoding.evaluation.metrics.entropy import mean_entropy
 from coupled_decoding.models.families.emoji import EmojiModel
+from coupled_decoding.serving.causal_lm import CausalLM
 from data.prompts import PATH as PROMPTS
 from training.emoji.captions import styled
 from training.emoji.recognition import Gallery, as_tensor, colour_prompts, has_colour, recognised
@@ -60,14 +61,14 @@ def recognisability(
     pipe: cd.PicturePipeline, gallery: Gallery, noto: list[dict], pictures: Tensor, guidance: tuple[float, ...]
 ) -> dict[str, dict[str, object]]:
     """Of trained and held-out subjects, drawn and only encoded and decoded; ``noto`` describes ``pictures``."""
-    rng = random.Random(0)
+    assert isinstance(pipe.model, EmojiModel)
+    vq, rng = pipe.model.vq, random.Random(0)
     trained = [i for i, d in enumerate(noto) if not d["held_out"]]
     splits = {"trained": sorted(rng.sample(trained, TRAINED_SUBJECTS)),
               "held-out": [i for i, d in enumerate(noto) if d["held_out"]]}
     out: dict[str, dict[str, object]] = {}
     for split, subjects in splits.items():
         own = torch.tensor(subjects)
-        vq = pipe.model.vq
         with torch.no_grad():
             decoded = torch.cat([vq.decode(vq.encode(some.float() / 255)) for some in pictures[own].split(64)])
         out[f"{split}, reconstructed"] = recognised(gallery.ranks(decoded, own)).as_dict()
@@ -79,6 +80,7 @@ def recognisability(
 
 def nats(model: EmojiModel, prompts: list[list[int]], codes: Tensor) -> float:
     """Mean negative log-likelihood per code of pictures ``[N, 256]`` under their prompts."""
+    assert isinstance(model.backbone, CausalLM)
     total = 0.0
     for prompt, picture in zip(prompts, codes, strict=True):
         ids = torch.tensor([[*prompt, *picture.tolist()]])

@@ -124,7 +124,7 @@ def main() -> None:
             saved = time.time()
             save(model, optimizer, book, history)
     save(model, optimizer, book, history)
-    print(f"held-out PSNR {psnr(model, pictures[held_out]).mean():.2f} dB after {step} steps")
+    print(f"held-out PSNR {quality(model, pictures[held_out]):.2f} dB after {step} steps")
 
 
 def load_vq() -> VQTokenizer:

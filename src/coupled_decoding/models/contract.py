@@ -17,6 +17,7 @@ from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.decoding.session import Session
 from coupled_decoding.media.pixels import Size, over_white
 from coupled_decoding.models.checkpoints.placement import Placement
+from coupled_decoding.models.prompts import checked_prompt
 
 if TYPE_CHECKING:  # who looks for a model loads no transformers
     from coupled_decoding.serving.backbone import Backbone
@@ -73,9 +74,17 @@ class PictureModel(Model):
     guidance_scale: float
     """What is applied unless a call says otherwise; 1 is no guidance."""
 
+    @classmethod
+    def check_size(cls, folder: Path, size: Size) -> None:
+        """ValueError for a size that a checkpoint does not make, as far as it tells without its weights being read."""
+
     @abstractmethod
     def layout_of(self, size: Size) -> Layout:
         """Token stream of a picture. ValueError for a size that the family does not make."""
+
+    def check_prompt(self, prompt: str, size: Size) -> None:
+        """ValueError where a prompt cannot be read, as far as that is known before a forward."""
+        checked_prompt(prompt)
 
     @abstractmethod
     def session(self, prompts: Sequence[str], guidance_scale: float, size: Size) -> Session:
@@ -94,6 +103,16 @@ def only_size(card: Card, own: Size, size: Size) -> None:
     """ValueError where a family makes pictures of one size and another is asked for."""
     if tuple(size) != own:
         raise ValueError(f"size is {size[0]}x{size[1]}: {card.name} makes pictures of {own[0]}x{own[1]}")
+
+
+def check_multiples(card: Card, unit: int, size: Size) -> None:
+    """ValueError where a side is not made of whole codes; it names the side, and the nearest size that is."""
+    wrong = [f"the {side} is {pixels}" for side, pixels in zip(("width", "height"), size, strict=True)
+             if pixels < unit or pixels % unit]
+    if wrong:
+        width, height = (unit * max(1, round(pixels / unit)) for pixels in size)
+        raise ValueError(f"size is {size[0]}x{size[1]}: {card.name} makes pictures whose width and height are "
+                         f"multiples of {unit}, and {' and '.join(wrong)}; {width}x{height} is nearest")
 
 
 class VideoModel(Model):

@@ -14,7 +14,7 @@ from coupled_decoding.decoding.sampling import Sampling
 
 def recipe(model: str, dtype: torch.dtype, method: Method, sampling: Sampling) -> dict[str, str]:
     """What pictures and clips have in common: the model by its name, how it computed and how it was decoded."""
-    options = {"window": method.window, **asdict(method), **asdict(sampling)}
+    options = {**asdict(method), **asdict(sampling)}
     return {
         "model": model, "dtype": str(dtype).removeprefix("torch."), "method": method.name,
         **{key: str(value) for key, value in options.items() if value is not None},

@@ -19,7 +19,7 @@ from coupled_decoding.decoding.session import Session
 from coupled_decoding.decoding.trace import Step, Trace
 from coupled_decoding.media.pixels import Size
 from coupled_decoding.models.contract import PictureModel
-from coupled_decoding.models.prompts import checked_prompt
+from coupled_decoding.models.prompts import checked_prompt, texts_of
 from coupled_decoding.pipelines.engine import Engine
 from coupled_decoding.pipelines.metadata import recipe
 from coupled_decoding.pipelines.partial import filled, greyed
@@ -118,6 +118,10 @@ class PicturePipeline:
         )
         return self._pictures(plans, method, decoded.tokens, decoded.trace)
 
+    def check(self, prompt: str, size: tuple[int, int] | None = None) -> None:
+        """Whether the model reads a prompt, without a forward. ValueError says why it does not."""
+        self.model.check_prompt(prompt, size or self.model.size)
+
     def generate_many(
         self,
         prompts: str | Sequence[str],
@@ -160,7 +164,7 @@ class PicturePipeline:
         seed: int | Sequence[int] | None, images_per_prompt: int, size: Size | None,
     ) -> list[Request]:
         """One for each picture; ValueError where what they have in common is wrong."""
-        prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        prompts = texts_of(prompts)
         if not prompts:
             raise ValueError("no prompts: give at least one description of a picture")
         if images_per_prompt < 1:
@@ -181,7 +185,7 @@ class PicturePipeline:
         layout = self._layout_of((width, height))
         check_given(request.given, layout)
         return PicturePlan(
-            prompt=checked_prompt(request.prompt), scale=scale, size=(width, height), layout=layout,
+            prompt=checked_prompt(texts_of([request.prompt])[0]), scale=scale, size=(width, height), layout=layout,
             seed=seeds_of(None if request.seed is None else [request.seed], 1)[0], given=request.given,
             sampling=request.sampling or self.sampling, reading=(scale, width, height), kind=scale != 1,
         )

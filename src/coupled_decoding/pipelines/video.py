@@ -19,6 +19,7 @@ from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.decoding.session import Session
 from coupled_decoding.decoding.trace import Step, Trace
 from coupled_decoding.models.contract import VideoModel
+from coupled_decoding.models.prompts import texts_of
 from coupled_decoding.pipelines.engine import Engine
 from coupled_decoding.pipelines.metadata import recipe
 from coupled_decoding.pipelines.requests import ClipRequest, Plan
@@ -187,7 +188,7 @@ class VideoPipeline:
         contexts = self._contexts(context_frames, context_tokens)
         if clips_per_context < 1:
             raise ValueError(f"clips_per_context is {clips_per_context}: give at least 1")
-        texts = [prompts] * len(contexts) if prompts is None or isinstance(prompts, str) else list(prompts)
+        texts = [prompts] * len(contexts) if prompts is None or isinstance(prompts, str) else [*texts_of(prompts)]
         if len(texts) != len(contexts):
             raise ValueError(f"{len(texts)} prompts for {len(contexts)} clips: give one for all, or one for each")
         rows = [row for row in zip(contexts, texts, strict=True) for _ in range(clips_per_context)]

@@ -58,12 +58,12 @@ class EmojiModel(PictureModel):
     def __init__(self, folder: Path, placement: Placement) -> None:
         require_files(folder, FILES)
         self.dtype, self.device = placement.dtype, placement.device
+        self.height, self.width = grid_of(folder)
         with naming(folder / "picture_config.json") as config:
-            self.height, self.width = config["grid"]
             self.max_prompt: int = config["max_prompt"]
             self.guidance_scale: float = config["guidance_scale"]
             self.sampling = Sampling(**config["sampling"])
-        self.size = (self.width * DOWNSAMPLING, self.height * DOWNSAMPLING)
+        self.size = size_of(folder)
         with naming(folder / "vq/config.json") as config:
             self.vq = VQTokenizer(VQConfig(**config)).eval()
         load_weights(self.vq, folder / "vq/model.safetensors")
@@ -76,6 +76,10 @@ class EmojiModel(PictureModel):
         self.backbone = CausalLM(model, output_codes=self.layout.codes)
         self.transformer = self.backbone.decoder
 
+    @classmethod
+    def check_size(cls, folder: Path, size: Size) -> None:
+        only_size(cls.card, size_of(folder), size)
+
     def layout_of(self, size: Size) -> Layout:
         only_size(self.card, self.size, size)
         return self.layout
@@ -87,6 +91,9 @@ class EmojiModel(PictureModel):
             raise ValueError(f"the prompt {shorten(prompt)!r} has {len(ids)} tokens: the model reads "
                              f"{self.max_prompt}; make it shorter")
         return ids
+
+    def check_prompt(self, prompt: str, size: Size) -> None:
+        self.prompt_ids(prompt)
 
     def session(self, prompts: Sequence[str], guidance_scale: float, size: Size) -> TransformersSession:
         """Read the prompts in; guided rows get an unconditional twin."""
@@ -105,6 +112,19 @@ class EmojiModel(PictureModel):
     def decode(self, tokens: Tensor, size: Size) -> list[Image.Image]:
         only_size(self.card, self.size, size)
         return to_images(self.vq.decode(tokens.view(-1, self.height, self.width).to(self.device)))
+
+
+def grid_of(folder: Path) -> tuple[int, int]:
+    """Rows and columns of codes that a checkpoint's pictures have."""
+    with naming(folder / "picture_config.json") as config:
+        rows, columns = config["grid"]
+        return rows, columns
+
+
+def size_of(folder: Path) -> Size:
+    """Of a checkpoint's pictures."""
+    rows, columns = grid_of(folder)
+    return columns * DOWNSAMPLING, rows * DOWNSAMPLING
 
 
 def write_checkpoint(

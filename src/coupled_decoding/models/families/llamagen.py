@@ -32,7 +32,7 @@ from coupled_decoding.media.pixels import Size
 from coupled_decoding.models.checkpoints.placement import Placement
 from coupled_decoding.models.checkpoints.reading import load_weights, read_tensors, require_files
 from coupled_decoding.models.checkpoints.t5 import T5
-from coupled_decoding.models.contract import Card
+from coupled_decoding.models.contract import Card, only_size
 from coupled_decoding.models.families.imagenet import CLASSES, class_id
 from coupled_decoding.models.families.llamagen_text import cleaned
 from coupled_decoding.models.families.square import SquarePictures
@@ -128,7 +128,7 @@ class LlamaGenModel(SquarePictures):
             raise ValueError("device_map is given: this family's transformer, of 3B weights at most, runs on one "
                              "device; give device")
         self.folder, self.dtype, self.device = folder, placement.dtype, placement.device
-        path = self._only_transformer()
+        path = self._only_transformer(folder)
         vq_path = folder / f"vq_ds16_{self.kind}.pt"
         require_files(folder, [vq_path.name])
         self.size = self._size_of(path)
@@ -149,22 +149,28 @@ class LlamaGenModel(SquarePictures):
         self.side = self.size[0] // self.vq.config.downsampling
         self.layout = Layout.grid(self.side, self.side, codes)
 
-    def _only_transformer(self) -> Path:
-        found = sorted(path for path in self.folder.glob("*.pt") if re.fullmatch(r"[ct]2i_\w+\.pt", path.name))
+    @classmethod
+    def check_size(cls, folder: Path, size: Size) -> None:
+        only_size(cls.card, cls._size_of(cls._only_transformer(folder)), size)
+
+    @classmethod
+    def _only_transformer(cls, folder: Path) -> Path:
+        found = sorted(path for path in folder.glob("*.pt") if re.fullmatch(r"[ct]2i_\w+\.pt", path.name))
         if not found:
-            raise FileNotFoundError(f"the checkpoint {self.folder} lacks its transformer, {self.kind}_*.pt")
+            raise FileNotFoundError(f"the checkpoint {folder} lacks its transformer, {cls.kind}_*.pt")
         if len(found) > 1:
             names = ", ".join(path.name for path in found)
-            raise ValueError(f"{self.folder} holds several transformers ({names}): give a folder with one of them and "
-                             f"its vq_ds16_{self.kind}.pt")
+            raise ValueError(f"{folder} holds several transformers ({names}): give a folder with one of them and "
+                             f"its vq_ds16_{cls.kind}.pt")
         return found[0]
 
-    def _size_of(self, path: Path) -> Size:
+    @classmethod
+    def _size_of(cls, path: Path) -> Size:
         """The weights do not tell the size of a picture, only the name does."""
         found = re.search(r"_(\d+)\.pt$", path.name)
         if found is None:
             raise ValueError(f"{path} does not say the size of its pictures: name it as published, for example "
-                             f"{self.kind}_XL_256.pt")
+                             f"{cls.kind}_XL_256.pt")
         return (int(found[1]),) * 2
 
     def _load_transformer(self, path: Path) -> LlamaGenTransformer:

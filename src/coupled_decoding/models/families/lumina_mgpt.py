@@ -77,18 +77,15 @@ class LuminaMGPTModel(ChameleonPictures):
         self.unconditional = [self.text.id_of(BOI)]
         vqgan = find(folder, "vqgan.ckpt")
         self._assemble(folder, placement, config, read_folder(folder), read_tensors(vqgan), vqgan)
-        sides = "|".join(str(side) for side in SIDES)
-        named = re.findall(rf"Lumina-mGPT-\d+B-({sides})\b", str(folder.resolve()))
-        self.sides = (int(named[-1]),) if named else SIDES
+        self.sides = sides_of(folder)
         self.size = (self.sides[len(self.sides) // 2],) * 2  # the middle one where the name does not say
 
+    @classmethod
+    def check_size(cls, folder: Path, size: Size) -> None:
+        squares_of(size, sides_of(folder))
+
     def layout_of(self, size: Size) -> Layout:
-        width, height = size
-        columns, rows = width // SQUARE, height // SQUARE
-        if width % SQUARE or height % SQUARE or not any(fits(columns, rows, side) for side in self.sides):
-            areas = " or ".join(f"{side}x{side}" for side in self.sides)
-            raise ValueError(f"size is {width}x{height}: this checkpoint makes pictures of about the area of {areas}, "
-                             f"at most 4:1, with sides in steps of {SQUARE}; {like(size, self.sides)} has this shape")
+        columns, rows = squares_of(size, self.sides)
         codes = SQUARE // self.vq.config.downsampling
         return Layout.grid(
             rows * codes, columns * codes, self.text.code_tokens,
@@ -100,6 +97,24 @@ class LuminaMGPTModel(ChameleonPictures):
     def prompt_ids(self, prompt: str, size: Size) -> list[int]:
         text = TEMPLATE.format(width=size[0], height=size[1], prompt=checked_prompt(prompt))
         return [self.text.id_of(BOS), *self.text.ids(text), self.text.id_of(BOI)]
+
+
+def sides_of(folder: Path) -> tuple[int, ...]:
+    """Of square pictures that a checkpoint makes: the name of its folder says it, or else any may be meant."""
+    sides = "|".join(str(side) for side in SIDES)
+    named = re.findall(rf"Lumina-mGPT-\d+B-({sides})\b", str(folder.resolve()))
+    return (int(named[-1]),) if named else SIDES
+
+
+def squares_of(size: Size, sides: tuple[int, ...]) -> tuple[int, int]:
+    """Columns and rows of squares of a picture. ValueError where no checkpoint for these sides makes it."""
+    width, height = size
+    columns, rows = width // SQUARE, height // SQUARE
+    if width % SQUARE or height % SQUARE or not any(fits(columns, rows, side) for side in sides):
+        areas = " or ".join(f"{side}x{side}" for side in sides)
+        raise ValueError(f"size is {width}x{height}: this checkpoint makes pictures of about the area of {areas}, "
+                         f"at most 4:1, with sides in steps of {SQUARE}; {like(size, sides)} has this shape")
+    return columns, rows
 
 
 def fits(columns: int, rows: int, side: int) -> bool:

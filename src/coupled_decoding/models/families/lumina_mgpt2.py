@@ -34,7 +34,7 @@ from coupled_decoding.models.checkpoints.placement import Placement
 from coupled_decoding.models.checkpoints.reading import naming, read_folder, require_files
 from coupled_decoding.models.checkpoints.recognition import LUMINA_2_FIRST_CODE as FIRST_CODE
 from coupled_decoding.models.checkpoints.text import Text
-from coupled_decoding.models.contract import Card, PictureModel
+from coupled_decoding.models.contract import Card, PictureModel, check_multiples
 from coupled_decoding.models.families.chameleon import language_config, load_backbone
 from coupled_decoding.models.networks.movqgan import load_movqgan
 from coupled_decoding.models.prompts import checked_prompt
@@ -81,12 +81,14 @@ class LuminaMGPT2Model(PictureModel):
         self.transformer = self.backbone.decoder
         self.size = (768, 768)
 
+    @classmethod
+    def check_size(cls, folder: Path, size: Size) -> None:
+        check_multiples(cls.card, UNIT, size)
+
     def grid(self, size: Size) -> tuple[int, int]:
         """Rows and columns of codes. ValueError for a size that has none."""
         width, height = size
-        if min(size) < UNIT or width % UNIT or height % UNIT:
-            raise ValueError(f"size is {width}x{height}: {self.card.name} makes pictures whose sides are multiples of "
-                             f"{UNIT}, such as 768x768 or 1024x576")
+        check_multiples(self.card, UNIT, size)
         return height // self.vq.config.downsampling, width // self.vq.config.downsampling
 
     def layout_of(self, size: Size) -> Layout:
