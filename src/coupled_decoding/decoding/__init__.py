@@ -1,7 +1,7 @@
 """The method: tensors and a session. No model, no file format, no application.
 
-Read ``reference.py`` first, which is algorithm 1 for one row; then ``loop.py``, ``step.py`` and ``windows.py``, which are
-the same for many rows at once; then what they call in ``rules/``.
+Read ``reference.py`` first, which is algorithm 1 for one row; then ``loop.py``, ``step.py`` and ``windows.py``, the
+same for many rows at once; then what they call in ``rules/``.
 
 Words. Each has one meaning here.
 
