@@ -21,8 +21,8 @@ def load_pictures(model: str, dtype: DtypeName | None, device: str | None, compi
         if issubclass(family, VideoModel):
             raise BadInput(f"{model!r} is a video model ({family.card.name}), and this command draws pictures: use "
                            f"scd video CONTEXT --model {model}, which goes on with a clip")
-        if family.card.tokens_only:
-            raise BadInput(f"{model!r} gives no pictures here, {family.card.tokens_only}")
+        if family.tokens_only:
+            raise BadInput(f"{model!r} gives no pictures here, {family.tokens_only}")
     return _load(model, dtype, device, compile=compiled)
 
 

@@ -190,7 +190,7 @@ class PicturePipeline:
             "size": "{}x{}".format(*asked.size),
         }
         return Pictures(
-            images=self.model.decode(decoded.tokens, asked.size) if finished else [],
+            images=self.model.decode(decoded.tokens, asked.size) if finished and not self.model.tokens_only else [],
             prompts=prompts,
             seeds=decoded.seeds,
             tokens=decoded.tokens,
