@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache, partial
 
 import torch
@@ -134,10 +134,11 @@ def table(rows: Results, published: cd.Method) -> Iterator[str]:
     yield "| --- " * 9 + "|"
     for method, row in rows.items():
         fewer = f"{rows[published]['nfe'] / row['nfe']:.2f}" if published in rows else ""
-        branches = TREE if isinstance(method, PAC) else method.branches
-        yield (f"| {method.name} | {method.window} | {branches} | {method.first_guess} | "
-               f"{'predicted' if method.predict else 'as published'} | {row['nfe']:.1f} +- {row['nfe_error']:.1f} | "
-               f"{row['ratio']:.2f}x | {fewer} | {row['single']:.0%} |")
+        own = asdict(method)
+        branches = TREE if isinstance(method, PAC) else own.get("branches", 0)
+        made = "predicted" if own.get("predict") else "as published"
+        yield (f"| {method.name} | {method.window} | {branches} | {own.get('first_guess')} | {made} | "
+               f"{row['nfe']:.1f} +- {row['nfe_error']:.1f} | {row['ratio']:.2f}x | {fewer} | {row['single']:.0%} |")
 
 
 if __name__ == "__main__":

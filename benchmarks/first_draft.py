@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -21,9 +21,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 import coupled_decoding as cd
+from coupled_decoding.decoding.rules.chances import EMOJI, Chances
 from coupled_decoding.decoding.rules.draw import race
-from coupled_decoding.decoding.rules.prediction import FOLLOWERS, NEWEST, PRIOR
-from coupled_decoding.decoding.rules.verification import Verification, exact_match
+from coupled_decoding.decoding.rules.rules import Rules
+from coupled_decoding.decoding.rules.verification import exact_match
 from coupled_decoding.decoding.rules.window import Window
 from coupled_decoding.evaluation.bench.kept import write_text
 from data.prompts import prompts
@@ -98,10 +99,10 @@ class Watch:
 
     def _foretell(self, row: Row, position: int) -> Iterator[tuple[str, Tensor]]:
         """Distributions of a position behind ``row.before``, up to a factor."""
-        labels, uniform = row.labels[position], torch.full((self.codes,), PRIOR / self.codes)
-        weights = (1 - NEWEST) ** torch.arange(len(labels) - 1, -1, -1)
+        labels, uniform = row.labels[position], torch.full((self.codes,), EMOJI.prior / self.codes)
+        weights = (1 - EMOJI.newest) ** torch.arange(len(labels) - 1, -1, -1)
         average = sum(weight * label for weight, (_, label) in zip(weights, labels, strict=True))
-        followed = (row.followers.get(row.before, 0) + uniform) ** FOLLOWERS
+        followed = (row.followers.get(row.before, 0) + uniform) ** EMOJI.followers
         newest, shipped = labels[-1][1], average * followed
         yield "newest label (as published)", newest
         yield "average of labels", average
@@ -112,22 +113,25 @@ class Watch:
             sum(same) / sum(float(label.sum()) for label in same) + OTHERS * shipped / shipped.sum())
         yield "the same, and labels made for the very code committed", pairs
         if self.fixed is not None:
-            others = (self.fixed[row.before] + uniform) ** FOLLOWERS
+            others = (self.fixed[row.before] + uniform) ** EMOJI.followers
             yield "average x followers in other pictures", average * others
-            both = (row.followers.get(row.before, 0) + self.fixed[row.before] + uniform) ** FOLLOWERS
+            both = (row.followers.get(row.before, 0) + self.fixed[row.before] + uniform) ** EMOJI.followers
             yield "average x followers here and in other pictures", average * both
 
 
 def watched(pipe: cd.PicturePipeline, texts: list[str], fixed: Tensor | None, seed: int) -> Watch:
     """Decode one picture of each prompt and watch."""
-    watch = Watch(len(pipe.layout.codes), fixed)
+    watch, method = Watch(len(pipe.layout.codes), fixed), cd.SeedExact(WINDOW)
 
-    class Watched(cd.SeedExact):
+    class Watched(cd.Method):
         @property
-        def verification_function(self) -> Verification:
-            return watch.verify
+        def window(self) -> int:
+            return WINDOW
 
-    pipe(texts, method=Watched(WINDOW), seed=seed)
+        def rules(self, chances: Chances = EMOJI) -> Rules:
+            return replace(method.rules(chances), verify=watch.verify)
+
+    pipe(texts, method=Watched(), seed=seed)
     return watch
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -58,7 +59,9 @@ def measured(window: int) -> list[cd.Method]:
 
 
 def named(method: cd.Method) -> str:
-    return method.name + ", predicted" * method.predict + f", {method.branches} branch tokens" * (method.branches > 0)
+    own = asdict(method)
+    branches = f", {own.get('branches')} branch tokens" * bool(own.get("branches"))
+    return method.name + ", predicted" * own.get("predict", False) + branches
 
 
 def main() -> None:

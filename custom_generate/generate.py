@@ -1,18 +1,19 @@
 """``model.generate(..., custom_generate="<this repository>", trust_remote_code=True, window=64, seed=7)``.
 
-The repository form of ``coupled_decoding.generate_with``: it takes what ``generate`` takes, ``streamer`` included, and
-``method`` ("scd", "sjd", "seed-exact" or "ar"), ``window``, ``coupling``, ``first_guess`` and ``seed`` beside.
+The repository form of ``coupled_decoding.generate_with``. It takes what ``generate`` takes, ``streamer`` included, and
+beside that ``method`` (a name that ``scd generate --method`` takes), the options of that method (``window``,
+``first_guess``, ``predict``, ...), and ``seed``.
 """
 
 import coupled_decoding as cd
+from coupled_decoding.decoding.named import DEFAULT, METHODS, method_named, options_of
 
-METHODS = {"scd": cd.SCD, "sjd": cd.SJD, "seed-exact": cd.SeedExact, "ar": cd.AR}
+OPTIONS = {option for name in METHODS for option in options_of(name)}
+"""Every option that some method takes: none of them is an argument of ``generate``."""
 
 
-def generate(model, *, method="scd", seed=None, streamer=None, **arguments):
+def generate(model, *, method=DEFAULT, seed=None, streamer=None, **arguments):
     """See ``coupled_decoding.generate_with``; returns what ``model.generate`` returns."""
-    if method not in METHODS:
-        raise ValueError(f"method is {method!r}: give one of {', '.join(METHODS)}")
-    options = {key: arguments.pop(key) for key in ("window", "coupling", "first_guess") if key in arguments}
-    decoding = cd.generate_with(METHODS[method](**options), seed=seed, streamer=streamer)
+    options = {name: arguments.pop(name) for name in OPTIONS & arguments.keys()}
+    decoding = cd.generate_with(method_named(method, **options), seed=seed, streamer=streamer)
     return model.generate(**arguments, custom_generate=decoding)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from coupled_decoding import Layout, Method, Sampling, SessionBase, decode
 from coupled_decoding.decoding.noise import exponentials
-from coupled_decoding.decoding.rules.window import Window
+from coupled_decoding.decoding.rules.window import Learned, Window
 from coupled_decoding.evaluation.exactness.statistics import chi_square_p_value, count_sequences
 from coupled_decoding.evaluation.exactness.tabular import TabularSession
 
@@ -72,8 +72,8 @@ def _legal_layouts() -> list[Layout]:
     above = torch.tensor([-1, -1, 0, 1, 2])
     free, forced = torch.full((5,), -1), torch.tensor([-1, -1, 3, -1, -1])
     return [
-        Layout(torch.arange(4), free, above, legal, torch.tensor([0, 1, 2, 0, 1])),
-        Layout(torch.arange(4), forced, above, legal, torch.tensor([1, 2, 0, 2, 0])),
+        Layout(torch.arange(4), free, above, legal=legal, legal_set=torch.tensor([0, 1, 2, 0, 1])),
+        Layout(torch.arange(4), forced, above, legal=legal, legal_set=torch.tensor([1, 2, 0, 2, 0])),
     ]
 
 
@@ -181,6 +181,6 @@ def window_of(label: Tensor, count: int, seed: int = 0, visit: int = 0) -> Windo
         size=torch.full((count,), 2),
         forced=torch.zeros(count, 1, dtype=torch.bool),
         drafts=(noise / labels).argmin(-1),
-        labels=labels,
         noise=noise,
+        learned=Learned(labels),
     )

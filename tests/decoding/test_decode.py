@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -31,8 +32,7 @@ def methods(window: int, first_guess: str = "uniform") -> list[Method]:
 
 
 def method_name(method: Method) -> str:
-    beyond = ("-predict" if method.predict else "") + (f"-branches-{method.branches}" if method.branches else "")
-    return f"{method.name}-{method.window}-{method.first_guess}{beyond}"
+    return "-".join([method.name, *map(str, asdict(method).values())])
 
 
 VARIED = [
@@ -208,7 +208,7 @@ def test_every_index_keeps_to_its_legal_codes(data: st.DataObject, method: Metho
     kinds = [torch.tensor(data.draw(which)) for _ in range(3)]
     above = torch.arange(12) - 4
     above[:4] = -1
-    layouts = [Layout(codes, torch.full((12,), -1), above, legal, kind) for kind in kinds]
+    layouts = [Layout(codes, torch.full((12,), -1), above, legal=legal, legal_set=kind) for kind in kinds]
     tokens = decode(ChainSession(20, torch.arange(3)), 12, method=method, layout=layouts, seed=seed).tokens
     for kind, row in zip(kinds, tokens, strict=True):
         columns = torch.searchsorted(codes, row)

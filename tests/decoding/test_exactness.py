@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from itertools import product
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from coupled_decoding import AR, SCD, SJD, Method, Sampling, SeedExact
-from coupled_decoding.decoding import methods, state
+from coupled_decoding.decoding import methods, step
 from coupled_decoding.decoding.noise import Purpose, uniforms
 from coupled_decoding.decoding.rules import (
     branches,
@@ -22,6 +23,7 @@ from coupled_decoding.decoding.rules import (
     verification,
     window,
 )
+from coupled_decoding.decoding.rules.chances import Chances
 from coupled_decoding.decoding.rules.coupling import COUPLINGS
 from coupled_decoding.decoding.rules.draw import accepts, inverse_cdf, race, residual_draw
 from coupled_decoding.decoding.rules.guesses import GUESSES, Entering
@@ -87,8 +89,10 @@ CONFIGURATIONS: list[tuple[Method, str, str]] = [
 
 def name_of(configuration: tuple[Method, str, str]) -> str:
     method, scenario, sampling = configuration
-    beyond = ("-predict" if method.predict else "") + (f"-branches-{method.branches}" if method.branches else "")
-    return f"{method.name}-{method.window}-{method.first_guess}{beyond}-{scenario}-{sampling}"
+    own = asdict(method)
+    branches = f"-branches-{own['branches']}" if own.get("branches") else ""
+    beyond = ("-predict" if own.get("predict") else "") + branches
+    return f"{method.name}-{method.window}-{own.get('first_guess')}{beyond}-{scenario}-{sampling}"
 
 
 def test_the_configurations_cover_what_they_should() -> None:
@@ -96,7 +100,9 @@ def test_the_configurations_cover_what_they_should() -> None:
     covered = set()
     for method, scenario, sampling in CONFIGURATIONS:
         cut = SAMPLINGS[sampling].top_k is not None
-        traits = [method.name, method.first_guess, method.window, f"predict {method.predict}", scenario, cut]
+        own = asdict(method)
+        predict = f"predict {own.get('predict', False)}"
+        traits = [method.name, own.get("first_guess"), method.window, predict, scenario, cut]
         covered |= {(one, other) for one in traits for other in traits}
     for method in ("SJD", "SCD-maximal", "SCD-gumbel", "SeedExact"):
         for other in (*GUESSES, 2, 3, 5, True, False, "free", "grid", "legal", "clip"):
@@ -136,7 +142,6 @@ def test_distributions_without_their_tails_are_honest_labels(monkeypatch: pytest
 
 def keep_old_labels(window: Window, target: Tensor) -> tuple[Tensor, Tensor]:
     """Maximal coupling that leaves a kept token the label it had (the released code's mistake)."""
-    assert window.labels is not None
     drawn, _ = coupling.maximal(window, target)
     kept = accepts(target, window.labels, window.drafts, window.rejection_uniforms[0])
     return drawn, torch.where(kept.unsqueeze(-1), window.labels, target)
@@ -149,7 +154,6 @@ def same_acceptance_at_every_visit(seeds: Tensor, index: Tensor, visit: Tensor, 
 
 def residual_from_position_noise(window: Window, target: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
     """Rejection sampling whose residual is drawn with the noise that drew the drafts."""
-    assert window.labels is not None
     accepted, token = verification.rejection_sampling(window, target, drawn)
     rows = torch.arange(len(accepted))
     residual = (target - window.labels).clamp(min=0)[rows, accepted]
@@ -171,11 +175,11 @@ def label_with_the_tail(entering: Entering) -> tuple[Tensor, Tensor]:
 
 
 def another_label(
-    window: Window, memory: memory.Memory, committed: Tensor, accepted: Tensor, token: Tensor
+    window: Window, memory: memory.Memory, committed: Tensor, accepted: Tensor, token: Tensor,
+    chances: Chances,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """A predicted draft that is labelled with another distribution than drew it."""
-    assert window.averages is not None
-    row, offset, drafts, _ = prediction.predicted(window, memory, committed, accepted, token)
+    row, offset, drafts, _ = prediction.predicted(window, memory, committed, accepted, token, chances)
     return row, offset, drafts, torch.nn.functional.normalize(window.averages[row, offset].square(), p=1, dim=-1)
 
 
@@ -188,12 +192,13 @@ def break_candidates(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(following, "_normalised", unnormalised)
 
 
-def grow_by_the_next_draft(window: Window, count: int, *, from_drafts: bool) -> branches.Branches:
+def grow_by_the_next_draft(
+    window: Window, count: int, *, from_drafts: bool, chances: Chances
+) -> branches.Branches:
     """Branches only where the draft behind the fork is code 0: a draft that is not verified decides."""
-    grown = branches.grow(window, count, from_drafts=from_drafts)
+    grown = branches.grow(window, count, from_drafts=from_drafts, chances=chances)
     behind = (grown.fork + 1).clamp(max=window.drafts.shape[1] - 1)
-    grown.exists &= window.drafts.gather(1, behind) == 0
-    return grown
+    return replace(grown, exists=grown.exists & (window.drafts.gather(1, behind) == 0))
 
 
 def break_tree(patch: pytest.MonkeyPatch) -> None:
@@ -217,7 +222,7 @@ def break_remembered_labels(patch: pytest.MonkeyPatch) -> None:
 
 
 def break_predicted_labels(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(state, "predicted", another_label)
+    patch.setattr(step, "predicted", another_label)
 
 
 def break_residual_support(patch: pytest.MonkeyPatch) -> None:
@@ -269,7 +274,7 @@ def test_the_epsilon_is_caught_by_impossible_sequences() -> None:
 
 def test_the_breakages_are_made_from_the_right_version() -> None:
     """Guards the wrong versions themselves: they replace the functions that the decoder calls."""
-    assert methods.SCD().verification_function is verification.rejection_sampling
+    assert methods.SCD().rules().verify is verification.rejection_sampling
     assert verification.residual_draw is residual_draw
     assert window.uniforms is uniforms
-    assert state.predicted is prediction.predicted
+    assert step.predicted is prediction.predicted

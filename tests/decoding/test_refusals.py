@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -14,8 +15,8 @@ from tests.decoding.helpers import ChainSession
 CODES = torch.tensor([2, 3, 5])
 FREE = Layout.free(6, CODES)
 NOTHING = torch.full((6,), -1)
-SETS = Layout(CODES, torch.tensor([-1, -1, 7, -1, -1, -1]), NOTHING, torch.tensor([[1, 1, 0], [0, 1, 1]]).bool(),
-              torch.tensor([0, 1, 0, 1, 0, 1]))
+SETS = Layout(CODES, torch.tensor([-1, -1, 7, -1, -1, -1]), legal=torch.tensor([[1, 1, 0], [0, 1, 1]]).bool(),
+              legal_set=torch.tensor([0, 1, 0, 1, 0, 1]))
 
 
 def session(batch: int = 2) -> ChainSession:
@@ -66,9 +67,7 @@ def test_legal_given_tokens_are_taken() -> None:
     (lambda: SCD(window=-3), "window is -3: give a whole number"),
     (lambda: SeedExact(window=2.5), "window is 2.5: give a whole number"),  # type: ignore[arg-type]
     (lambda: SJD(window="64"), "window is 64: give a whole number"),  # type: ignore[arg-type]
-    (lambda: AR(window=2), "window is 2: AR has a window of 1; use SeedExact for a larger one"),
     (lambda: SJD(first_guess="zeros"), "first_guess is 'zeros': give one of uniform, random, repeat, above"),
-    (lambda: SJD(predict=True), "predict or branches are given to SJD"),
     (lambda: SCD(coupling="maximal", branches=4), "branches are given with maximal coupling"),
     (lambda: SeedExact(branches=-1), "branches is -1: give a whole number of at least 0"),
     (lambda: SCD(coupling="independent"), "coupling is 'independent': give 'gumbel' or 'maximal'"),
@@ -77,6 +76,25 @@ def test_methods_refuse(make: Any, sentence: str) -> None:
     """Windows, first guesses and couplings that do not exist."""
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+@pytest.mark.parametrize("make", [
+    lambda: AR(window=2), lambda: AR(predict=True), lambda: AR(branches=5),  # type: ignore[call-arg]
+    lambda: SJD(predict=True), lambda: SJD(branches=4),  # type: ignore[call-arg]
+    lambda: Method(),  # type: ignore[abstract]
+])
+def test_a_field_exists_only_where_it_means_something(make: Any) -> None:
+    with pytest.raises(TypeError):
+        make()
+
+
+def test_any_whole_number_is_one() -> None:
+    """NumPy's and torch's integers come out of arithmetic and configurations."""
+    eight = np.int64(8)
+    assert SeedExact(eight, branches=eight) == SeedExact(8, branches=8)
+    assert Sampling(top_k=eight) == Sampling(top_k=8)
+    tokens = [decode(session(), 6, method=SeedExact(window, branches=window), seed=0).tokens for window in (8, eight)]
+    assert torch.equal(*tokens)
 
 
 def test_branches_need_a_session_that_reads_them() -> None:
@@ -106,13 +124,13 @@ def test_methods_have_names_of_their_own() -> None:
     ({"codes": torch.tensor([-1, 2])}, "codes of a layout"),
     ({"above": NOTHING[:5]}, r"above has shape \(5,\): give that of forced, \(6,\)"),
     ({"above": torch.arange(6)}, "above points at the index itself or a later one"),
-    ({"legal": SETS.legal}, "legal and kind of a layout go together"),
-    ({"kind": SETS.kind}, "legal and kind of a layout go together"),
-    ({"legal": torch.tensor([[1, 0, 0], [0, 0, 0]]).bool(), "kind": SETS.kind}, "a set of legal codes is empty"),
-    ({"legal": torch.ones(2, 4).bool(), "kind": SETS.kind}, "legal"),  # four columns for three codes
-    ({"legal": SETS.legal, "kind": torch.zeros(4, dtype=torch.long)}, "kind"),  # shorter than the stream
-    ({"legal": SETS.legal, "kind": torch.full((6,), 2)}, "kind"),  # there are only two sets
-    ({"legal": SETS.legal, "kind": torch.full((6,), -1)}, "kind"),
+    ({"legal": SETS.legal}, "legal and legal_set of a layout go together"),
+    ({"legal_set": SETS.legal_set}, "legal and legal_set of a layout go together"),
+    ({"legal": torch.tensor([[1, 0, 0], [0, 0, 0]]).bool(), "legal_set": SETS.legal_set}, "of legal codes is empty"),
+    ({"legal": torch.ones(2, 4).bool(), "legal_set": SETS.legal_set}, "legal"),  # four columns for three codes
+    ({"legal": SETS.legal, "legal_set": torch.zeros(4, dtype=torch.long)}, "legal_set"),  # shorter than the stream
+    ({"legal": SETS.legal, "legal_set": torch.full((6,), 2)}, "legal_set"),  # there are only two sets
+    ({"legal": SETS.legal, "legal_set": torch.full((6,), -1)}, "legal_set"),
 ])
 def test_layouts_refuse(arguments: dict[str, Tensor], sentence: str) -> None:
     """A stream that contradicts itself is refused where it is made, not somewhere inside the decoder."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ def decode_rows(method: Method, seed: int = 3, on_step: Listener | None = None) 
 
 
 def names(method: Method) -> str:
-    return f"{method.name}-{method.window}-{method.first_guess}"
+    return f"{method.name}-{method.window}-{asdict(method).get('first_guess')}"
 
 
 @given(method=st.sampled_from(METHODS), seed=st.integers(0, 2**62))

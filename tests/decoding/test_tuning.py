@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import coupled_decoding as cd
-from coupled_decoding.decoding.tuning import SETTLING, SIZES, Tuner, choices, endless_window, measure, tokens_a_step
+from coupled_decoding.decoding.rules.chances import EMOJI
+from coupled_decoding.decoding.tuning import SIZES, Tuner, choices, endless_window, measure, tokens_per_step
 from coupled_decoding.evaluation.exactness.tabular import TabularSession
 
 FLAT = [1.0] * len(SIZES)
@@ -52,11 +53,11 @@ def test_windows_may_grow_and_shrink_at_every_step(sizes: list[tuple[int, int]])
 @given(st.floats(1.0, 60.0), st.sampled_from(list(choices(True))))
 def test_what_is_seen_tells_what_an_endless_window_would_commit(endless: float, choice: tuple[int, int]) -> None:
     """Backwards as forwards, where the window is long enough to tell; more tokens never mean fewer elsewhere."""
-    tokens = tokens_a_step(endless, choice)
+    tokens = tokens_per_step(endless, choice)
     assert 1 <= tokens <= max(1, choice[0])
-    if tokens > 1 and 0.9 * choice[0] > SETTLING * tokens:
+    if tokens > 1 and 0.9 * choice[0] > EMOJI.settling * tokens:
         assert endless_window(tokens, choice) == pytest.approx(endless)
-    assert tokens_a_step(endless + 1, choice) >= tokens
+    assert tokens_per_step(endless + 1, choice) >= tokens
 
 
 def test_what_costs_nothing_is_read() -> None:
@@ -112,9 +113,8 @@ def test_forwards_are_measured_once_and_only_as_far_as_they_may_pay() -> None:
 
 
 @pytest.mark.parametrize(("make", "sentence"), [
-    (lambda: cd.SCD("auto"), "window is 'auto' for SCD-gumbel: what a seed gives would depend on the machine's speed"),
-    (lambda: cd.SJD("auto"), "window is 'auto' for SJD"),
-    (lambda: cd.AR("auto"), "window is auto: AR has a window of 1"),
+    (lambda: cd.SCD("auto"), "window is 'auto': what a seed gives would depend on the machine's speed"),
+    (lambda: cd.SJD("auto"), "window is 'auto': what a seed"),
     (lambda: cd.SeedExact("auto", branches=4), "branches is 4 with window='auto', which chooses them too: leave it"),
     (lambda: cd.SeedExact("wide"), "window is wide: give a whole number of at least 1"),
 ])

@@ -211,7 +211,8 @@ def method_of(name: MethodName, coupling: CouplingName | None, drafting: Draftin
         if first_guess is not None:
             raise BadInput(f"--first-guess {first_guess.value} says nothing about --method ar, which guesses nothing")
         return cd.AR()
-    size, guess = drafting.size or WINDOW, (first_guess or FirstGuessName.uniform).value
+    size: Any = drafting.size or WINDOW
+    guess = (first_guess or FirstGuessName.uniform).value
     ours: dict[str, Any] = {"predict": drafting.predict, "branches": drafting.branches}
     with refusing(ValueError):
         if name is MethodName.sjd:

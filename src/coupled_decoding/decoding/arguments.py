@@ -15,8 +15,25 @@ from coupled_decoding.decoding.layout import Layout, as_slice
 MAX_SEED = 2**63 - 1
 
 
+def check_whole(name: str, value: object, least: int = 1, hint: str = "") -> None:
+    """ValueError where a value is no whole number, of any integral type, of at least ``least``.
+
+    ``hint`` ends the sentence: what else could be given.
+    """
+    if not isinstance(value, Integral) or index(value) < least:
+        raise ValueError(f"{name} is {value}: give a whole number of at least {least}{hint}")
+
+
+def check_window(window: object) -> None:
+    """ValueError where a window is no whole number of at least 1."""
+    if window == "auto":
+        raise ValueError("window is 'auto': what a seed gives would depend on the machine's speed; give a whole "
+                         "number, or SeedExact, whose output does not depend on the window")
+    check_whole("window", window)
+
+
 def lengths_of(length: int | Sequence[int], batch: int) -> list[int]:
-    """One length a row."""
+    """One length per row."""
     if batch == 0:
         raise ValueError("the session has no rows: read in at least one prompt")
     lengths = [int(length)] * batch if isinstance(length, (int, Integral)) else [index(n) for n in length]
@@ -28,7 +45,7 @@ def lengths_of(length: int | Sequence[int], batch: int) -> list[int]:
 
 
 def layouts_of(layout: Layout | Sequence[Layout] | None, lengths: list[int], vocab_size: int) -> list[Layout]:
-    """One layout a row; None is any token anywhere."""
+    """One layout per row; None is any token anywhere."""
     if layout is None:
         layout = Layout.free(max(lengths), vocab_size)
     layouts = [layout] * len(lengths) if isinstance(layout, Layout) else list(layout)
@@ -42,7 +59,7 @@ def layouts_of(layout: Layout | Sequence[Layout] | None, lengths: list[int], voc
 
 
 def seeds_of(seed: int | Sequence[int] | None, batch: int) -> list[int]:
-    """One seed a row: ``seed + i`` for an int, drawn from the system for None."""
+    """One seed per row: ``seed + i`` for an int, drawn from the system for None."""
     if seed is None:
         seeds = [secrets.randbelow(MAX_SEED + 1) for _ in range(batch)]
     elif isinstance(seed, (int, Integral)):
@@ -57,17 +74,17 @@ def seeds_of(seed: int | Sequence[int] | None, batch: int) -> list[int]:
     return seeds
 
 
-def columns_of(codes: Tensor, output_codes: Tensor | None) -> slice | Tensor:
-    """Where the drawable codes stand in a session's logits; a slice where they are neighbours, which copies nothing.
+def drawable_of(codes: Tensor, output_codes: Tensor | None) -> slice | Tensor:
+    """Which of a session's logits are of drawable codes; a slice where they are neighbours, which copies nothing.
 
-    ``output_codes`` are the ids that the logits' columns stand for, None for all ids in order.
+    ``output_codes`` are the ids that the session gives logits of, increasing; None: all ids in order.
     """
     if output_codes is None:
-        columns = codes
+        drawable = codes
     else:
-        columns = torch.searchsorted(output_codes, codes).clamp(max=len(output_codes) - 1)
-        missing = output_codes[columns] != codes
+        drawable = torch.searchsorted(output_codes, codes).clamp(max=len(output_codes) - 1)
+        missing = output_codes[drawable] != codes
         if missing.any():
             raise ValueError(f"the layout may draw token {int(codes[missing][0])}, which the session's output_codes "
                              "leave out")
-    return as_slice(columns)
+    return as_slice(drawable)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,54 +19,76 @@ class Layout:
         codes: LongTensor ``[C]``, increasing: the vocabulary ids that are ever drawn.
         forced: LongTensor ``[length]``: the token that stands at an index whatever the model says, -1 where one is
             drawn. Forced tokens need not be among ``codes``.
-        above: LongTensor ``[length]``: generated index of the code one row up, -1 where there is none.
-        previous: LongTensor ``[length]``: generated index of the code at the same place one frame earlier, -1 where
-            there is none; None where there is none anywhere.
+        above: LongTensor ``[length]``: generated index of the code one row up, -1 where there is none; None where there
+            is none anywhere.
+        previous: the same of the code at the same place one frame earlier.
         legal: bool ``[K, C]``: K sets of codes; None where every code is legal wherever one is drawn.
-        kind: LongTensor ``[length]``: which of the K sets holds at an index; needed with ``legal``.
+        legal_set: LongTensor ``[length]``: which of the K sets holds at an index; needed with ``legal``.
+        places: LongTensor ``[length, 3]``: frame, row and column of the code at an index, -1 where a token is forced;
+            None where the stream is no grid. Decoding does not look at it.
     """
 
     codes: Tensor
     forced: Tensor
-    above: Tensor
-    legal: Tensor | None = None
-    kind: Tensor | None = None
+    above: Tensor | None = None
     previous: Tensor | None = None
+    legal: Tensor | None = None
+    legal_set: Tensor | None = None
+    places: Tensor | None = None
 
     def __post_init__(self) -> None:
         if len(self.codes) == 0 or (self.codes.diff() <= 0).any() or self.codes[0] < 0:
             raise ValueError("codes of a layout: give at least one vocabulary id, increasing and without repeats")
-        for name, neighbour in (("above", self.above), ("previous", self.before)):
+        for name, neighbour in (("above", self.above), ("previous", self.previous)):
+            if neighbour is None:
+                continue
             if neighbour.shape != self.forced.shape:
                 raise ValueError(f"{name} has shape {tuple(neighbour.shape)}: give that of forced, "
                                  f"{tuple(self.forced.shape)}")
             if (neighbour >= torch.arange(len(neighbour))).any():
                 raise ValueError(f"{name} points at the index itself or a later one: a neighbour must come earlier")
-        if (self.legal is None) != (self.kind is None):
-            raise ValueError("legal and kind of a layout go together: give both or neither")
-        if self.legal is not None and self.kind is not None:
-            self._check_sets(self.legal, self.kind)
+        if self.places is not None and self.places.shape != (self.length, 3):
+            raise ValueError(f"places has shape {tuple(self.places.shape)}: give frame, row and column of each of the "
+                             f"{self.length} indices")
+        if (self.legal is None) != (self.legal_set is None):
+            raise ValueError("legal and legal_set of a layout go together: give both or neither")
+        if self.legal is not None and self.legal_set is not None:
+            self._check_sets(self.legal, self.legal_set)
 
-    def _check_sets(self, legal: Tensor, kind: Tensor) -> None:
+    def _check_sets(self, legal: Tensor, legal_set: Tensor) -> None:
         if legal.ndim != 2 or legal.shape[1] != len(self.codes):
-            raise ValueError(f"legal has shape {tuple(legal.shape)}: give one row a set and {len(self.codes)} columns, "
-                             "one a code")
+            raise ValueError(f"legal has shape {tuple(legal.shape)}: give one row per set, of {len(self.codes)} "
+                             "entries, one per code")
         if not legal.any(-1).all():
             raise ValueError("a set of legal codes is empty: give every set at least one code")
-        if kind.shape != self.forced.shape:
-            raise ValueError(f"kind has shape {tuple(kind.shape)}: give that of forced, {tuple(self.forced.shape)}")
-        if (kind < 0).any() or (kind >= len(legal)).any():
-            wrong = kind[(kind < 0) | (kind >= len(legal))][0]
-            raise ValueError(f"kind names set {int(wrong)}: legal has sets 0 to {len(legal) - 1}")
+        if legal_set.shape != self.forced.shape:
+            raise ValueError(f"legal_set has shape {tuple(legal_set.shape)}: give that of forced, "
+                             f"{tuple(self.forced.shape)}")
+        if (legal_set < 0).any() or (legal_set >= len(legal)).any():
+            wrong = legal_set[(legal_set < 0) | (legal_set >= len(legal))][0]
+            raise ValueError(f"legal_set names set {int(wrong)}: legal has sets 0 to {len(legal) - 1}")
 
     @property
     def length(self) -> int:
         return len(self.forced)
 
-    @property
-    def before(self) -> Tensor:
-        """``previous``, with -1 everywhere where there is none."""
-        return torch.full_like(self.forced, -1) if self.previous is None else self.previous
+    def then(self, other: Layout) -> Layout:
+        """This stream and another of the same codes after it; the other's frames follow this one's.
+
+        ValueError where they draw from other codes, or where either has sets of legal codes.
+        """
+        if not torch.equal(self.codes, other.codes) or self.legal is not None or other.legal is not None:
+            raise ValueError("two layouts of one stream must draw from the same codes, without sets of legal ones")
+        places = None
+        if self.places is not None and other.places is not None:
+            later = other.places.clone()
+            later[:, 0] += torch.where(later[:, 0] >= 0, 1 + self.places[:, 0].amax(), 0)
+            places = torch.cat([self.places, later])
+        return Layout(
+            codes=self.codes, forced=torch.cat([self.forced, other.forced]),
+            above=_joined(self.above, other.above, self, other),
+            previous=_joined(self.previous, other.previous, self, other), places=places,
+        )
 
     def drawn_of(self, tokens: Tensor) -> Tensor:
         """Of token streams ``[B, length]`` what is drawn, in order: LongTensor ``[B, n]``."""
@@ -80,9 +104,7 @@ class Layout:
     @classmethod
     def free(cls, length: int, codes: int | Tensor) -> Layout:
         """Any of the codes anywhere, and no neighbours. An int n means the ids 0 .. n-1."""
-        ids = torch.arange(codes) if isinstance(codes, int) else codes
-        nothing = torch.full((length,), -1)
-        return cls(codes=ids, forced=nothing, above=nothing)
+        return cls(codes=_ids(codes), forced=torch.full((length,), -1))
 
     @classmethod
     def grid(
@@ -105,77 +127,123 @@ class Layout:
         """
         if height < 1 or width < 1:
             raise ValueError(f"a grid of {height} x {width} codes: give at least 1 x 1")
-        ids = torch.arange(codes) if isinstance(codes, int) else codes
         stride = width + (row_end is not None)
         row = [-1] * width + ([] if row_end is None else [row_end])
         forced = torch.tensor([*prefix, *(row * height), *suffix])
         index = torch.arange(len(forced))
         inside = (index >= len(prefix) + stride) & (index < len(prefix) + stride * height) & (forced < 0)
-        return cls(codes=ids, forced=forced, above=torch.where(inside, index - stride, -1))
+        within = index - len(prefix)
+        place = torch.stack([torch.zeros_like(index), within // stride, within % stride], 1)
+        return cls(
+            codes=_ids(codes), forced=forced, above=torch.where(inside, index - stride, -1),
+            places=torch.where((forced < 0).unsqueeze(1), place, -1),
+        )
 
     @classmethod
     def clip(cls, frames: int, height: int, width: int, codes: int | Tensor) -> Layout:
         """``frames`` grids of codes after each other, each in raster order; an int n means the ids 0 .. n-1."""
         if min(frames, height, width) < 1:
             raise ValueError(f"a clip of {frames} x {height} x {width} codes: give at least 1 x 1 x 1")
-        ids = torch.arange(codes) if isinstance(codes, int) else codes
         index = torch.arange(frames * height * width)
         size = height * width
         return cls(
-            codes=ids,
+            codes=_ids(codes),
             forced=torch.full_like(index, -1),
             above=torch.where(index % size >= width, index - width, -1),
             previous=(index - size).clamp(min=-1),
+            places=torch.stack([index // size, index % size // width, index % width], 1),
         )
 
 
-@dataclass(frozen=True, eq=False)
 class BatchLayout:
-    """The layouts of a batch, padded to the longest: all but ``codes`` and ``legal`` are ``[B, L]``."""
+    """The layouts of B rows that draw from the same codes, padded to the longest so far.
 
-    codes: Tensor
-    forced: Tensor
-    above: Tensor
-    previous: Tensor
-    legal: Tensor | None
-    kind: Tensor | None
+    A row can be given another layout at any time.
+    """
+
+    def __init__(self, like: Layout, rows: int, device: torch.device) -> None:
+        """``rows`` rows that have no layout yet; those to come draw from the codes and legal sets of ``like``."""
+        self._like = like
+        self.codes = like.codes.to(device)
+        """LongTensor ``[C]``."""
+        self.legal = None if like.legal is None else like.legal.to(device)
+        """bool ``[K, C]``, or None."""
+        self.forced = self.above = self.previous = torch.full((rows, 0), -1, device=device)
+        """LongTensor ``[B, L]`` each, -1 where there is nothing and past a row's end."""
+        self.legal_set = torch.zeros(rows, 0, dtype=torch.long, device=device)
+        """LongTensor ``[B, L]``, 0 past a row's end."""
 
     @classmethod
     def stack(cls, layouts: Sequence[Layout], lengths: Sequence[int], device: torch.device) -> BatchLayout:
-        """Raises ValueError where a row is longer than its layout, or rows draw from different sets of codes."""
-        distinct = list({id(layout): layout for layout in layouts}.values())  # most batches share one
-        number = {id(layout): i for i, layout in enumerate(distinct)}
-        first, longest = layouts[0], max(lengths)
-        for row, (layout, length) in enumerate(zip(layouts, lengths, strict=True)):
+        """One row for each layout, of so many tokens; ValueError as of :meth:`put`."""
+        batch = cls(layouts[0], len(layouts), device)
+        batch.put(range(len(layouts)), layouts, lengths)
+        return batch
+
+    _values = (("forced", -1), ("above", -1), ("previous", -1), ("legal_set", 0))
+    """What there is per index, by name, and what stands for nothing there."""
+
+    def of(self, rows: Sequence[int]) -> BatchLayout:
+        """The layouts of some rows, in this order."""
+        some, at = copy(self), torch.tensor(rows, device=self.forced.device)
+        for name, _ in self._values:
+            setattr(some, name, getattr(self, name)[at])
+        return some
+
+    def check(self, rows: Sequence[int], layouts: Sequence[Layout], lengths: Sequence[int]) -> None:
+        """ValueError where a row would be longer than its layout, or would draw from other codes."""
+        for row, layout, length in zip(rows, layouts, lengths, strict=True):
             if length > layout.length:
                 raise ValueError(f"row {row} has length {length}, but its layout ends after {layout.length} tokens")
-        for layout in distinct[1:]:
-            if not _same_codes(layout, first):
-                row = next(i for i, one in enumerate(layouts) if one is layout)
+        for layout in _distinct(layouts):
+            if not _same_codes(layout, self._like):
+                row = next(row for row, one in zip(rows, layouts, strict=True) if one is layout)
                 raise ValueError(f"row {row} draws from other codes than row 0: decode such rows in separate calls")
+
+    def put(self, rows: Sequence[int], layouts: Sequence[Layout], lengths: Sequence[int]) -> None:
+        """Let rows have these layouts, up to these lengths; ValueError as of :meth:`check`."""
+        self.check(rows, layouts, lengths)
+        distinct = _distinct(layouts)  # most batches share one
+        number = {id(layout): i for i, layout in enumerate(distinct)}
         which = torch.tensor([number[id(layout)] for layout in layouts])
+        device, before = self.forced.device, self.forced.shape[1]
+        longest = max(before, *lengths)
         inside = torch.arange(longest) < torch.tensor(lengths).unsqueeze(1)
-
-        def stacked(rows: list[Tensor], value: int) -> Tensor:
-            """``[B, longest]``, ``value`` past a row's end."""
-            padded = [torch.nn.functional.pad(row[:longest], (0, max(0, longest - len(row)))) for row in rows]
-            return torch.where(inside, torch.stack(padded)[which], value).to(device)
-
-        kinds = [layout.kind for layout in distinct if layout.kind is not None]
-        return cls(
-            codes=first.codes.to(device),
-            forced=stacked([layout.forced for layout in distinct], -1),
-            above=stacked([layout.above for layout in distinct], -1),
-            previous=stacked([layout.before for layout in distinct], -1),
-            legal=None if first.legal is None else first.legal.to(device),
-            kind=stacked(kinds, 0) if kinds else None,
-        )
+        at = torch.tensor(rows, device=device)
+        for name, nothing in self._values:
+            own = torch.stack([_padded(getattr(layout, name), longest, nothing) for layout in distinct])
+            values = pad(getattr(self, name), (0, longest - before), value=nothing)
+            values[at] = torch.where(inside, own[which], nothing).to(device)
+            setattr(self, name, values)
 
     def legal_at(self, rows: Tensor, index: Tensor) -> Tensor | None:
-        """Which codes may stand at these places: bool, shape of ``index`` + ``[C]``; None: all. Indices are clamped."""
-        if self.legal is None or self.kind is None:
+        """Which codes may stand at indices, which are clamped: bool, shape of ``index`` + ``[C]``; None: all."""
+        if self.legal is None:
             return None
-        return self.legal[self.kind[rows, index.clamp(max=self.kind.shape[1] - 1)]]
+        return self.legal[self.legal_set[rows, index.clamp(max=self.legal_set.shape[1] - 1)]]
+
+
+def _distinct(layouts: Sequence[Layout]) -> list[Layout]:
+    return list({id(layout): layout for layout in layouts}.values())
+
+
+def _padded(values: Tensor | None, length: int, nothing: int = -1) -> Tensor:
+    """LongTensor ``[length]``: values cut or filled up to a length; None stands for no values."""
+    if values is None:
+        return torch.full((length,), nothing)
+    return pad(values[:length], (0, max(0, length - len(values))), value=nothing)
+
+
+def _joined(one: Tensor | None, other: Tensor | None, first: Layout, second: Layout) -> Tensor | None:
+    """Neighbours of two streams after each other; None where neither has any."""
+    if one is None and other is None:
+        return None
+    later = _padded(other, second.length)
+    return torch.cat([_padded(one, first.length), torch.where(later < 0, -1, later + first.length)])
+
+
+def _ids(codes: int | Tensor) -> Tensor:
+    return torch.arange(codes) if isinstance(codes, int) else codes
 
 
 def as_slice(ids: Tensor) -> slice | Tensor:

@@ -136,25 +136,26 @@ class PicturePipeline:
     def _stream(self, asked: Asked, seeds: list[int], batch: int) -> Iterator[tuple[int, Pictures]]:
         total, started = len(asked.rows), min(batch, len(asked.rows))
         session = self._session(asked, asked.rows[:started])
-        run = Decoding(session, asked.layout.length, asked.method, asked.sampling, asked.layout, seeds[:started])
-        number, begun = list(range(started)), [0] * started  # of the picture in each row, and its first step
-        for step in run.steps():
-            ended = run.finished
-            if not ended:
-                continue
-            tokens = step.tokens
+        run = Decoding(session, asked.method, asked.layout)
+        number = list(range(started))  # of the picture in each row
+        for row in range(started):
+            run.open(row, seeds[row], sampling=asked.sampling)
+        while (report := run.step()) is not None:
+            if report.broken:
+                raise ValueError(f"the session gave NaN logits for prompt {asked.rows[number[report.broken[0]]]!r}: "
+                                 "float16 may have overflowed, try bfloat16")
             # given before the next prompts are read, of which one may be more than the model reads
-            for row in ended:
+            for row in report.ended:
                 which = number[row]
-                decoded = Decoded(tokens[[row]], run.trace.part(row, begun[row]), [seeds[which]])
+                decoded = Decoded(run.tokens(row).unsqueeze(0), run.part(row), [seeds[which]])
                 yield which, self._pictures(asked, [asked.rows[which]], decoded)
-            fresh = range(started, min(started + len(ended), total))
+            fresh = range(started, min(started + len(report.ended), total))
             if fresh:
                 read = self._session(asked, asked.rows[fresh.start : fresh.stop])
-                for source, (row, following) in enumerate(zip(ended, fresh, strict=False)):
+                for source, (row, following) in enumerate(zip(report.ended, fresh, strict=False)):
                     session.adopt(row, read, source)
-                    run.restart(row, seeds[following])
-                    number[row], begun[row] = following, step.number
+                    run.open(row, seeds[following], sampling=asked.sampling)
+                    number[row] = following
                 started = fresh.stop
 
     def _session(self, asked: Asked, rows: Sequence[str]) -> Session:

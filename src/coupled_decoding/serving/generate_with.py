@@ -73,7 +73,7 @@ def generate_with(
             with branches: these have pasts of their own, which processors are not asked about.
     """
     method = method or SCD()
-    if method.branching_function is not None:
+    if method.rules().grow is not None:
         raise ValueError(f"{method.name} reads branches, which logits processors are not asked about: give a method "
                          "without")
 

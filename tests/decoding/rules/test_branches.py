@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from coupled_decoding.decoding.noise import exponentials
 from coupled_decoding.decoding.rules.branches import grow
-from coupled_decoding.decoding.rules.window import Window
+from coupled_decoding.decoding.rules.window import Learned, Window
 
 POSITIONS, CODES = 6, 8
 
@@ -22,8 +22,8 @@ def window_with(cut: float, seed: int) -> Window:
     noise = noise.view(2, POSITIONS, CODES).float()
     return Window(
         rows=torch.arange(2), seeds=torch.tensor([1, 2]), visit=torch.zeros(2, dtype=torch.long), index=index,
-        size=torch.tensor([POSITIONS, 3]), forced=index == 1, drafts=(noise / labels).argmin(-1), labels=labels,
-        noise=noise,
+        size=torch.tensor([POSITIONS, 3]), forced=index == 1, drafts=(noise / labels).argmin(-1),
+        noise=noise, learned=Learned(labels),
     )
 
 
@@ -38,7 +38,6 @@ def test_under_rejection_sampling_the_tree_has_one_shape(cut: float, seed: int, 
     tree = grow(window, count, from_drafts=False)
     assert torch.equal(tree.fork, whole.fork)
     assert torch.equal(tree.rank, whole.rank)
-    assert window.labels is not None
     candidates = (window.labels > 0).sum(-1).gather(1, tree.fork) - 1  # besides the draft
     assert torch.equal(tree.exists, whole.exists & (tree.rank < candidates))
 
@@ -51,13 +50,12 @@ def test_branches_can_be_drawn_and_parents_stand_before_children(
     """Each branch begins with a code of its position's label that is not the draft, where no token is forced."""
     window = window_with(cut, seed)
     tree = grow(window, count, from_drafts=from_drafts)
-    assert window.labels is not None
     for row, token in tree.exists.nonzero().tolist():
         offset, fork, parent = (int(values[row, token]) for values in (tree.offset, tree.fork, tree.parent))
         assert parent < POSITIONS + token
         assert offset < window.size[row] - 1
         if offset == fork:
-            code = tree.column[row, token]
+            code = tree.code[row, token]
             assert window.labels[row, offset, code] > 0
             assert code != window.drafts[row, offset]
             assert not window.forced[row, offset]

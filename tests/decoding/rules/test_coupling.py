@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from scipy import stats
 from torch import Tensor
 
 from coupled_decoding.decoding.rules.coupling import COUPLINGS, gumbel, independent, maximal
+from coupled_decoding.decoding.rules.window import Learned
 from tests.decoding.helpers import THRESHOLD, assert_agrees, window_of
 
 ROWS = 20_000
@@ -121,7 +124,6 @@ def test_fresh_draws_differ_from_visit_to_visit() -> None:
 
 def test_maximal_needs_labels() -> None:
     """Without the old labels there is no maximal coupling: said, not guessed."""
-    window = window_of(torch.tensor([0.5, 0.5]), 2)
-    window.labels = None
-    with pytest.raises(ValueError, match="maximal coupling needs the labels"):
+    window = replace(window_of(torch.tensor([0.5, 0.5]), 2), learned=Learned())
+    with pytest.raises(ValueError, match="needs the labels of the drafts: give Rules with keep_labels=True"):
         maximal(window, torch.full((2, 1, 2), 0.5))

@@ -136,7 +136,7 @@ class TestCounts:
     def test_unchanged_drafts_by_place(self) -> None:
         """Two given tokens, then four places: drafts count where they stood open before and after a step."""
         def step(number: int, committed: int, drafts: list[int]) -> cd.Step:
-            return cd.Step(number, [committed], [6], number, lambda: torch.tensor([drafts]))
+            return cd.Step(number, [committed], [6], number, torch.tensor([drafts]))
 
         unchanged = Unchanged(4)
         unchanged(step(1, 3, [7, 7, 1, 2, 3, -1]))

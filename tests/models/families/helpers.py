@@ -48,8 +48,8 @@ def assert_legal(layout: Layout, tokens: Tensor) -> None:
             assert (tokens[:, index] == forced).all()
             continue
         codes = layout.codes
-        if layout.legal is not None and layout.kind is not None:
-            codes = codes[layout.legal[layout.kind[index]]]
+        if layout.legal is not None and layout.legal_set is not None:
+            codes = codes[layout.legal[layout.legal_set[index]]]
         assert torch.isin(tokens[:, index], codes).all()
 
 

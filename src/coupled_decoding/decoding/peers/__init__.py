@@ -8,7 +8,7 @@ class         method                                                            
 ============  ====================================================================================  ========
 ``PAC``       SJD-PAC: maximal coupling, and a tree of candidates behind each commit (2603.18599)   yes
 ``Jacobi``    plain Jacobi decoding to the greedy fixed point (2305.10427)                          no
-``GSD``       grouped speculative decoding: a draft is accepted for its likes (2508.07747)          no
+``GSD``       grouped speculative decoding: a draft is accepted with codes like it (2508.07747)     no
 ``ZipAR``     rows of a picture side by side (2412.04062)                                           no
 ============  ====================================================================================  ========
 """

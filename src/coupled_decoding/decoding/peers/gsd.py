@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import final
 
 import torch
 from torch import Tensor
 
-from coupled_decoding.decoding.methods import SJD
-from coupled_decoding.decoding.rules.verification import Verification, commit_passed
+from coupled_decoding.decoding.arguments import check_whole, check_window
+from coupled_decoding.decoding.methods import Method
+from coupled_decoding.decoding.rules.chances import EMOJI, Chances
+from coupled_decoding.decoding.rules.coupling import independent
+from coupled_decoding.decoding.rules.guesses import GUESSES, REMEMBERING, check_first_guess
+from coupled_decoding.decoding.rules.rules import Rules
+from coupled_decoding.decoding.rules.verification import commit_passed
 from coupled_decoding.decoding.rules.window import Window
 
 
+@final
 @dataclass(frozen=True)
-class GSD(SJD):
+class GSD(Method):
     """Grouped Speculative Decoding (arXiv 2508.07747): SJD that accepts in groups of codes. Lossy.
 
     A draft x passes with probability ``min(1, p(group) / q(group))``; what replaces the first that fails is drawn from
@@ -26,15 +33,18 @@ class GSD(SJD):
     with thresholds tuned for one model. Here a method knows no codebook, and groups are by order alone.
 
     Args:
+        window, first_guess: see :class:`coupled_decoding.SJD`.
         group: codes in a group (the paper's G); 1 is SJD, token for token.
     """
 
+    window: int = 64
+    first_guess: str = "uniform"
     group: int = 10
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.group, int) or self.group < 1:
-            raise ValueError(f"group is {self.group}: give a whole number of at least 1 (1 is SJD)")
+        check_window(self.window)
+        check_first_guess(self.first_guess)
+        check_whole("group", self.group, 1, " (1 is SJD)")
 
     @property
     def name(self) -> str:
@@ -44,15 +54,15 @@ class GSD(SJD):
     def lossless(self) -> bool:
         return self.group == 1
 
-    @property
-    def verification_function(self) -> Verification:
-        return partial(grouped_rejection_sampling, group=self.group)
+    def rules(self, chances: Chances = EMOJI) -> Rules:
+        return Rules(
+            guess=GUESSES[self.first_guess], couple=independent,
+            verify=partial(grouped_rejection_sampling, group=self.group), remember=self.first_guess in REMEMBERING,
+        )
 
 
 def grouped_rejection_sampling(window: Window, target: Tensor, drawn: Tensor, *, group: int) -> tuple[Tensor, Tensor]:
     """Rejection sampling whose acceptance compares what groups of codes have; see :class:`GSD`."""
-    if window.labels is None:
-        raise ValueError("grouped acceptance needs the labels of the drafts")
     members = neighbours(target, window.drafts, group)
     p = target.gather(-1, members).double().sum(-1)
     q = window.labels.gather(-1, members).double().sum(-1)
@@ -63,7 +73,7 @@ def grouped_rejection_sampling(window: Window, target: Tensor, drawn: Tensor, *,
 def neighbours(target: Tensor, drafts: Tensor, group: int) -> Tensor:
     """The codes around each draft in the order of their probabilities, itself among them.
 
-    ``target`` ``[R, T, C]`` and ``drafts`` LongTensor ``[R, T]`` give columns, LongTensor ``[R, T, min(group, C)]``.
+    ``target`` ``[R, T, C]`` and ``drafts`` LongTensor ``[R, T]`` give codes, LongTensor ``[R, T, min(group, C)]``.
     """
     size = min(group, target.shape[-1])
     order = torch.argsort(target, dim=-1, descending=True, stable=True)

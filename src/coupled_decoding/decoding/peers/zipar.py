@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import final
 
 import torch
 from torch import Tensor
 
+from coupled_decoding.decoding.arguments import check_whole, check_window
 from coupled_decoding.decoding.layout import BatchLayout
 from coupled_decoding.decoding.methods import Method
-from coupled_decoding.decoding.rules.coupling import Coupling
+from coupled_decoding.decoding.rules.chances import EMOJI, Chances
 from coupled_decoding.decoding.rules.draw import race
-from coupled_decoding.decoding.rules.guesses import Entering, Guess, copy
+from coupled_decoding.decoding.rules.guesses import Entering, copy
+from coupled_decoding.decoding.rules.rules import Rules
 from coupled_decoding.decoding.rules.schedule import Schedule
-from coupled_decoding.decoding.rules.verification import Verification, leading
+from coupled_decoding.decoding.rules.verification import leading
 from coupled_decoding.decoding.rules.window import Window
 
 
+@final
 @dataclass(frozen=True)
 class ZipAR(Method):
     """Row parallelism after ZipAR (arXiv 2412.04062): a row begins when the row above is some codes ahead. Lossy.
@@ -37,17 +43,12 @@ class ZipAR(Method):
         ahead: codes of the row above that are decided before a row begins (the paper's window size s).
     """
 
-    first_guess: str = "above"
+    window: int = 64
     ahead: int = 8
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_as_published()
-        if not isinstance(self.ahead, int) or self.ahead < 1:
-            raise ValueError(f"ahead is {self.ahead}: give a whole number of at least 1")
-        if self.first_guess != "above":
-            raise ValueError(f"first_guess is {self.first_guess!r}: ZipAR verifies nothing, and its gaps hold the code "
-                             "above; leave first_guess out")
+        check_window(self.window)
+        check_whole("ahead", self.ahead)
 
     @property
     def name(self) -> str:
@@ -57,24 +58,12 @@ class ZipAR(Method):
     def lossless(self) -> bool:
         return False
 
-    @property
-    def needs_labels(self) -> bool:
-        return False
-
-    @property
-    def guess_function(self) -> Guess:
-        return fill_gap
-
-    @property
-    def coupling_function(self) -> Coupling:
-        return draw_due
-
-    @property
-    def verification_function(self) -> Verification:
-        return accept_decided
-
-    def schedule(self, layout: BatchLayout, start: list[int]) -> Schedule:
-        return Schedule.of(staircase(layout, start, self.ahead, self.widest))
+    def rules(self, chances: Chances = EMOJI) -> Rules:
+        schedule = Schedule(partial(staircase, ahead=self.ahead, window=self.window))
+        return Rules(
+            guess=fill_gap, couple=partial(draw_due, schedule=schedule),
+            verify=partial(accept_decided, schedule=schedule), keep_labels=False, schedule=schedule,
+        )
 
 
 def fill_gap(entering: Entering) -> tuple[Tensor, Tensor]:
@@ -82,20 +71,19 @@ def fill_gap(entering: Entering) -> tuple[Tensor, Tensor]:
     return copy(entering, torch.where(entering.above < 0, entering.last, entering.above))
 
 
-def draw_due(window: Window, target: Tensor) -> tuple[Tensor, Tensor]:
+def draw_due(window: Window, target: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
     """Draw the positions whose turn it is by their own noise, as AR does, and keep all others."""
-    assert window.turn is not None
-    return torch.where(window.turn == window.visit.unsqueeze(1), race(target, window.noise), window.drafts), target
+    due = schedule.turn_at(window.rows, window.index) == window.visit.unsqueeze(1)
+    return torch.where(due, race(target, window.noise), window.drafts), target
 
 
-def accept_decided(window: Window, target: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
-    """Commit what earlier turns decided without a gap, and the code behind it, whose turn it is."""
-    assert window.turn is not None
-    accepted = leading(window.turn < window.visit.unsqueeze(1), window)
+def accept_decided(window: Window, target: Tensor, drawn: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
+    """Commit what earlier turns decided without a gap, and the code after it, whose turn it is."""
+    accepted = leading(schedule.turn_at(window.rows, window.index) < window.visit.unsqueeze(1), window)
     return accepted, drawn.gather(1, accepted.unsqueeze(1)).squeeze(1)
 
 
-def staircase(layout: BatchLayout, start: list[int], ahead: int, window: int) -> Tensor:
+def staircase(layout: BatchLayout, start: Sequence[int], ahead: int, window: int) -> Tensor:
     """The turn of each position, LongTensor ``[B, L]``: the row's forward that decides it, -1 for given tokens.
 
     A position waits for its left neighbour; the first of a row that has one above waits instead until that is
@@ -107,7 +95,7 @@ def staircase(layout: BatchLayout, start: list[int], ahead: int, window: int) ->
     under = above >= 0
     top = ~under & ~forced  # the first row of a picture
     begins = top & ~torch.nn.functional.pad(top, (1, 0))[:, :-1]  # the first position of a row
-    # of position i in column i + 1; what stands before the first position is there
+    # position i stands at i + 1; what stands before the first position is there
     turns = torch.full((rows, length + 1), -1, device=forced.device)
     commits = turns.clone()  # the forward that commits a position
 

@@ -30,8 +30,6 @@ def maximal(window: Window, target: Tensor) -> tuple[Tensor, Tensor]:
 
     Modified rejection sampling at every position, of which the verification uses the part up to the first rejection.
     """
-    if window.labels is None:
-        raise ValueError("maximal coupling needs the labels of the old drafts")
     acceptance, residual = window.rejection_uniforms
     kept = accepts(target, window.labels, window.drafts, acceptance)
     redrawn = residual_draw(target, window.labels, window.drafts, residual)

@@ -14,7 +14,7 @@ from coupled_decoding.decoding.rules.draw import race
 
 @dataclass(frozen=True, eq=False)
 class Entering:
-    """M positions that enter the window. Codes are named by their column 0 .. C-1; -1 means there is none."""
+    """M positions that enter the window. Where a code 0 .. C-1 is asked for, -1 means that there is none."""
 
     noise: Tensor
     """``[M, C]``: exponential noise of each position."""
@@ -85,11 +85,11 @@ def previous_frame_distribution(entering: Entering) -> tuple[Tensor, Tensor]:
 def copy(entering: Entering, source: Tensor) -> tuple[Tensor, Tensor]:
     """Codes ``[M]`` from elsewhere with one-hot labels; where there is none, or it is not legal, a uniform guess."""
     drafts, label = uniform(entering)
-    column = source.clamp(min=0)
+    code = source.clamp(min=0)
     there = source >= 0
     if entering.legal is not None:
-        there &= entering.legal.gather(1, column.unsqueeze(1)).squeeze(1)
-    return torch.where(there, column, drafts), torch.where(there.unsqueeze(1), _one_hot(column, label), label)
+        there &= entering.legal.gather(1, code.unsqueeze(1)).squeeze(1)
+    return torch.where(there, code, drafts), torch.where(there.unsqueeze(1), _one_hot(code, label), label)
 
 
 def _one_hot(drafts: Tensor, like: Tensor) -> Tensor:
@@ -101,4 +101,10 @@ GUESSES: dict[str, Guess] = {
     "previous-frame-distribution": previous_frame_distribution,
 }
 REMEMBERING = ("previous-frame-distribution",)
-"""Guesses that look at distributions of positions behind the window."""
+"""Guesses that look at distributions of positions that have left the window."""
+
+
+def check_first_guess(name: str) -> None:
+    """ValueError where there is no first guess of this name."""
+    if name not in GUESSES:
+        raise ValueError(f"first_guess is {name!r}: give one of {', '.join(GUESSES)}")

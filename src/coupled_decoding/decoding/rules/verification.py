@@ -1,8 +1,8 @@
 """Which drafts are committed, and what stands in place of the first one that is not.
 
 A verification takes the window, the target distributions ``[R, T, C]`` and the coupling's new drafts ``[R, T]``, and
-returns how many drafts of each row are accepted, LongTensor ``[R]``, and the column of the token committed after them,
-LongTensor ``[R]``. If all drafts are accepted, that token is the bonus, which ``drawn`` holds at the last position.
+returns how many drafts of each row are accepted, LongTensor ``[R]``, and the code committed after them, LongTensor
+``[R]``. If all drafts are accepted, that token is the bonus, which ``drawn`` holds at the last position.
 """
 
 from __future__ import annotations
@@ -22,18 +22,17 @@ def rejection_sampling(window: Window, target: Tensor, drawn: Tensor) -> tuple[T
     """Modified rejection sampling (arXiv 2211.17192, algorithm 1): the committed tokens are distributed as the target.
 
     A draft passes with probability ``min(1, p(x) / q(x))``; the first that fails is replaced by a draw from the
-    residual ``norm(max(0, p - q))``. Where the path ends inside the window (``window.readable``), its last position is
-    decided like any other, and nothing behind it.
+    residual ``norm(max(0, p - q))``. Where the route ends inside the window (``window.readable``), its last position is
+    decided like any other, and nothing after it.
     """
-    if window.labels is None:
-        raise ValueError("rejection sampling needs the labels of the drafts")
     passed = accepts(target, window.labels, window.drafts, window.rejection_uniforms[0])
     return commit_passed(window, target, drawn, passed)
 
 
 def commit_passed(window: Window, target: Tensor, drawn: Tensor, passed: Tensor) -> tuple[Tensor, Tensor]:
     """Accept the drafts before the first that did not pass, bool ``[R, T]``, and draw that one from the residual."""
-    assert window.labels is not None
+    if window.settled is not None:
+        passed = passed | window.settled
     accepted = leading(passed, window)
     at = torch.arange(len(accepted), device=accepted.device), accepted
     replacement = residual_draw(target[at], window.labels[at], window.drafts[at], window.rejection_uniforms[1][at])

@@ -43,8 +43,11 @@ class Case:
     @property
     def options(self) -> dict[str, Any]:
         """The same with every option of the method: a line of a table. The method's name tells its coupling."""
-        own = asdict(self.decoder) if isinstance(self.decoder, Method) else {}
-        own.pop("coupling", None)
+        own: dict[str, Any] = {}
+        if isinstance(self.decoder, Method):  # one that lacks an option is in line with those that leave it alone
+            own = {"window": self.decoder.window, "first_guess": "uniform", "predict": False, "branches": 0,
+                   **asdict(self.decoder)}
+            own.pop("coupling", None)
         return {"method": self.decoder.name, "lossless": self.decoder.lossless, **own, "guidance": self.guidance,
                 **asdict(self.sampling), "batch": self.batch, "compiled": self.compiled}
 
@@ -59,7 +62,8 @@ class Case:
         compiled = ", compiled" * self.compiled
         if isinstance(self.decoder, Generate) or self.decoder.window == 1:
             return self.decoder.name + compiled
-        ours = ", predicted" * self.decoder.predict + f" + {self.decoder.branches}" * (self.decoder.branches > 0)
+        own = asdict(self.decoder)
+        ours = ", predicted" * own.get("predict", False) + f" + {own.get('branches')}" * bool(own.get("branches"))
         return f"{self.decoder.name}, window {self.decoder.window}{ours}{compiled}"
 
     def pairs_with(self, other: Case) -> bool:

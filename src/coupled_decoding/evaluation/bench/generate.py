@@ -40,7 +40,7 @@ class LegalCodes(LogitsProcessor):
         sets = torch.zeros(1 if layout.legal is None else len(layout.legal), vocab_size, dtype=torch.bool)
         sets[:, layout.codes.cpu()] = True if layout.legal is None else layout.legal.cpu()
         self.illegal = ~sets.to(device)
-        self.kind = [0] * layout.length if layout.kind is None else layout.kind.tolist()
+        self.legal_set = [0] * layout.length if layout.legal_set is None else layout.legal_set.tolist()
         self.forced = layout.forced.tolist()
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
@@ -49,7 +49,7 @@ class LegalCodes(LogitsProcessor):
             only = torch.full_like(scores, -torch.inf)
             only[:, self.forced[index]] = 0
             return only
-        return scores.masked_fill(self.illegal[self.kind[index]], -torch.inf)
+        return scores.masked_fill(self.illegal[self.legal_set[index]], -torch.inf)
 
 
 def check_generates(session: Session) -> None:

@@ -152,21 +152,9 @@ def batches(work: Work, case: Case) -> list[range]:
 
 
 def places(layout: Layout) -> Tensor | None:
-    """Generated indices of the codes by frame, row and column, LongTensor ``[F, H, W]``; None where it is no grid.
-
-    Read off the neighbours above and before, which are all that a layout says of space and time.
-    """
-    above, before = layout.above, layout.before
-    has_above = (above >= 0).nonzero().flatten()
-    if not len(has_above) or len((has_above - above[has_above]).unique()) != 1:
-        return None
-    stride = int(has_above[0] - above[has_above[0]])
+    """Generated indices of the codes by frame, row and column, LongTensor ``[F, H, W]``; None where it is no grid."""
     codes = (layout.forced < 0).nonzero().flatten()
-    first = int(above[has_above[0]])
-    width = int(((codes >= first) & (codes < first + stride)).sum())
-    codes = codes[codes >= first]
-    has_before = (before >= 0).nonzero().flatten()
-    size = len(codes) if not len(has_before) else int(has_before[0] - before[has_before[0]])
-    if size % width or len(codes) % size:
+    if layout.places is None:
         return None
-    return codes.view(-1, size // width, width)
+    shape = (layout.places.amax(0) + 1).tolist()
+    return codes.view(shape) if len(codes) == shape[0] * shape[1] * shape[2] else None

@@ -92,7 +92,7 @@ class TabularSession(SessionBase):
             if layout.forced[i] >= 0:
                 target[:, layout.forced[i]] = 1.0
             else:
-                legal = None if layout.legal is None or layout.kind is None else layout.legal[layout.kind[i]]
+                legal = None if layout.legal is None or layout.legal_set is None else layout.legal[layout.legal_set[i]]
                 logits = self.tables[i][prompt][:, layout.codes]
                 target[:, layout.codes] = target_distribution(logits, sampling, legal).double()
             law = law.unsqueeze(-1) * target.view(*law.shape, self.vocab_size)

@@ -198,10 +198,7 @@ class GlmImageModel(PictureModel):
         (rows, columns), large_grid = grids_of(size)
         small = Layout.grid(rows, columns, codes)
         large = Layout.grid(*large_grid, codes, suffix=[self.end])
-        above = torch.where(large.above < 0, -1, large.above + small.length)
-        return Layout(
-            codes=small.codes, forced=torch.cat([small.forced, large.forced]), above=torch.cat([small.above, above])
-        )
+        return small.then(large)
 
     def prompt_ids(self, prompt: str, size: Size) -> list[int]:
         """Ids of a prompt with the sizes of both pictures, the large one first, and the mark that begins them."""
