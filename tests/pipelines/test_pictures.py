@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -122,6 +123,15 @@ def test_bad_calls_are_refused_with_one_sentence(tiny_emoji: Path, arguments: di
 def copy(tiny_emoji: Path, tmp_path: Path) -> Path:
     """A copy of the checkpoint to damage."""
     return Path(shutil.copytree(tiny_emoji, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("prompts", [None, b"a cat", 7, ["a cat", None], [b"a cat"], ["a cat", 7], [["a cat"]]])
+def test_a_prompt_that_is_no_text_is_refused(tiny_emoji: Path, prompts: Any) -> None:
+    pipe = cd.from_pretrained(tiny_emoji)
+    for draw in (pipe, pipe.generate_many):
+        with pytest.raises(TypeError, match=r"a prompt is .*, which is no text: give a str, or a list of them"):
+            draw(prompts)
+    assert pipe(one for one in ["a cat", "a dog"]).prompts == ["a cat", "a dog"]
 
 
 def test_missing_files_are_named(copy: Path) -> None:

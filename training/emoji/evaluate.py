@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 import coupled_decoding as cd
-from coupled_decoding.evaluation.bench.figures import save_figure
+from coupled_decoding.evaluation.bench.plots import save_figure
 from coupled_decoding.evaluation.metrics.entropy import mean_entropy
 from coupled_decoding.models.families.emoji import EmojiModel
 from data.prompts import PATH as PROMPTS

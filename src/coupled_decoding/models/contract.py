@@ -95,9 +95,17 @@ class PictureModel(Model):
     Pictures are turned into tokens and back one at a time, so that no picture depends on those beside it.
     """
 
+    @classmethod
+    def check_size(cls, folder: Path, size: Size) -> None:
+        """ValueError for a size that a checkpoint does not make, as far as it tells without its weights being read."""
+
     @abstractmethod
     def layout_of(self, size: Size) -> Layout:
         """Token stream of a picture. ValueError for a size that the family does not make."""
+
+    def check_prompt(self, prompt: str, size: Size) -> None:
+        """ValueError where a prompt cannot be read, as far as that is known before a forward."""
+        self.prompt_ids(prompt, size)
 
     @abstractmethod
     def prompt_ids(self, prompt: str, size: Size) -> list[int]:
@@ -192,11 +200,20 @@ class PictureModel(Model):
         """A picture ``[1, 3, H, W]``, [0, 1] but for what the decoder overshoots, of its stream ``[1, length]``."""
 
 
-def only_size(model: PictureModel, size: Size) -> None:
-    """ValueError where a model makes pictures of one size and another is asked for."""
-    if tuple(size) != model.size:
-        width, height = model.size
-        raise ValueError(f"size is {size[0]}x{size[1]}: {model.name} makes pictures of {width}x{height}")
+def only_size(card: Card, own: Size, size: Size) -> None:
+    """ValueError where a family makes pictures of one size and another is asked for."""
+    if tuple(size) != own:
+        raise ValueError(f"size is {size[0]}x{size[1]}: {card.name} makes pictures of {own[0]}x{own[1]}")
+
+
+def check_multiples(card: Card, unit: int, size: Size) -> None:
+    """ValueError where a side is not made of whole codes; it names the side, and the nearest size that is."""
+    wrong = [f"the {side} is {pixels}" for side, pixels in zip(("width", "height"), size, strict=True)
+             if pixels < unit or pixels % unit]
+    if wrong:
+        width, height = (unit * max(1, round(pixels / unit)) for pixels in size)
+        raise ValueError(f"size is {size[0]}x{size[1]}: {card.name} makes pictures whose width and height are "
+                         f"multiples of {unit}, and {' and '.join(wrong)}; {width}x{height} is nearest")
 
 
 class VideoModel(Model):

@@ -17,6 +17,7 @@ from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.decoding.trace import Step, Trace
 from coupled_decoding.media.pixels import Size
 from coupled_decoding.models.contract import PictureModel
+from coupled_decoding.models.prompts import texts_of
 from coupled_decoding.pipelines.metadata import recipe
 
 
@@ -96,6 +97,10 @@ class PicturePipeline:
         )
         return self._pictures(asked, asked.rows, decoded)
 
+    def check(self, prompt: str, size: tuple[int, int] | None = None) -> None:
+        """Whether the model reads a prompt, without a forward. ValueError says why it does not."""
+        self.model.check_prompt(prompt, size or self.model.size)
+
     def generate_many(
         self,
         prompts: str | Sequence[str],
@@ -162,7 +167,7 @@ class PicturePipeline:
         guidance_scale: float | None, images_per_prompt: int, size: Size | None,
     ) -> Asked:
         """What a call asks for, with the model's own in place of what it leaves open; ValueError where it is wrong."""
-        prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        prompts = texts_of(prompts)
         if not prompts:
             raise ValueError("no prompts: give at least one description of a picture")
         if images_per_prompt < 1:

@@ -108,7 +108,7 @@ class AnoleModel(ChameleonPictures):
         return cls(load_backbone(folder, placement, config, tensors, text.code_tokens), vq, text)
 
     def layout_of(self, size: Size) -> Layout:
-        only_size(self, size)
+        only_size(self.card, self.size, size)
         return self.layout
 
     def prompt_ids(self, prompt: str, size: Size) -> list[int]:

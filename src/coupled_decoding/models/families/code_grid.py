@@ -27,13 +27,13 @@ class CodeGridPictures(PictureModel):
         self.layout = Layout.grid(*grid, vq.config.codes)
 
     def layout_of(self, size: Size) -> Layout:
-        only_size(self, size)
+        only_size(self.card, self.size, size)
         return self.layout
 
     def tokens_of(self, pixels: Tensor, size: Size) -> Tensor:
-        only_size(self, size)
+        only_size(self.card, self.size, size)
         return self.vq.encode(pixels).flatten(1)
 
     def pixels_of(self, tokens: Tensor, size: Size) -> Tensor:
-        only_size(self, size)
+        only_size(self.card, self.size, size)
         return self.vq.decode(tokens.view(-1, *self.grid))

@@ -26,11 +26,10 @@ from coupled_decoding.media.pixels import Size
 from coupled_decoding.models.checkpoints.placement import Placement
 from coupled_decoding.models.checkpoints.reading import load_pretrained, load_weights, naming, read_json, require_files
 from coupled_decoding.models.checkpoints.writing import write_json, write_weights
-from coupled_decoding.models.contract import Card
+from coupled_decoding.models.contract import Card, only_size
 from coupled_decoding.models.families.code_grid import CodeGridPictures
 from coupled_decoding.models.networks.vq import DOWNSAMPLING, VQConfig, VQTokenizer
 from coupled_decoding.models.prompts import checked_prompt, shorten
-from coupled_decoding.serving.backbone import Backbone
 from coupled_decoding.serving.causal_lm import CausalLM
 
 FILES = (
@@ -53,8 +52,11 @@ class EmojiModel(CodeGridPictures):
         not_verified="nothing",
     )
 
+    backbone: CausalLM
+    vq: VQTokenizer
+
     def __init__(
-        self, backbone: Backbone, vq: VQTokenizer, text: Tokenizer, grid: tuple[int, int], *, max_prompt: int,
+        self, backbone: CausalLM, vq: VQTokenizer, text: Tokenizer, grid: tuple[int, int], *, max_prompt: int,
         sampling: Sampling = card.sampling, guidance_scale: float = card.guidance_scale,
     ) -> None:
         rows, columns = grid
@@ -66,7 +68,6 @@ class EmojiModel(CodeGridPictures):
     def load(cls, folder: Path, placement: Placement) -> EmojiModel:
         require_files(folder, FILES)
         with naming(folder / "picture_config.json") as config:
-            rows, columns = config["grid"]
             max_prompt, guidance_scale, sampling = (config[key] for key in ("max_prompt", "guidance_scale", "sampling"))
             applied = Sampling(**sampling)
         with naming(folder / "vq/config.json") as config:
@@ -76,8 +77,12 @@ class EmojiModel(CodeGridPictures):
         text = Tokenizer.from_file(str(folder / "tokenizer.json"))
         model = load_pretrained(AutoModelForCausalLM, folder, placement)
         backbone = CausalLM(model, output_codes=torch.arange(vq.config.codes))
-        return cls(backbone, vq.to(placement.device), text, (rows, columns), max_prompt=max_prompt, sampling=applied,
+        return cls(backbone, vq.to(placement.device), text, grid_of(folder), max_prompt=max_prompt, sampling=applied,
                    guidance_scale=guidance_scale)
+
+    @classmethod
+    def check_size(cls, folder: Path, size: Size) -> None:
+        only_size(cls.card, size_of(folder), size)
 
     @property
     def sampling(self) -> Sampling:
@@ -97,6 +102,19 @@ class EmojiModel(CodeGridPictures):
     def unconditional_ids(self, prompt_ids: Sequence[int], size: Size) -> list[int]:
         ids: list[int] = self.text.encode("").ids
         return ids
+
+
+def grid_of(folder: Path) -> tuple[int, int]:
+    """Rows and columns of codes that a checkpoint's pictures have."""
+    with naming(folder / "picture_config.json") as config:
+        rows, columns = config["grid"]
+        return rows, columns
+
+
+def size_of(folder: Path) -> Size:
+    """Of a checkpoint's pictures."""
+    rows, columns = grid_of(folder)
+    return columns * DOWNSAMPLING, rows * DOWNSAMPLING
 
 
 def write_checkpoint(

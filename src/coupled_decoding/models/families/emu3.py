@@ -43,7 +43,7 @@ from coupled_decoding.models.checkpoints.reading import (
 )
 from coupled_decoding.models.checkpoints.text import Text
 from coupled_decoding.models.checkpoints.tiktoken import read_tiktoken
-from coupled_decoding.models.contract import Card, PictureModel
+from coupled_decoding.models.contract import Card, PictureModel, check_multiples
 from coupled_decoding.models.prompts import checked_prompt
 from coupled_decoding.serving.causal_lm import CausalLM
 
@@ -110,12 +110,20 @@ class Emu3Model(PictureModel):
         )
         return cls(CausalLM(model, output_codes=ids), vq, checkpoint.text, checkpoint.area)
 
+    @classmethod
+    def check_size(cls, folder: Path, size: Size) -> None:
+        if model_type(folder) == "emu3":
+            with naming(folder / "config.json") as config:
+                levels = Emu3VQVAEConfig(**(config.get("vq_config") or {})).channel_multiplier
+        else:
+            with naming(vision_tokenizer(folder) / "config.json") as config:
+                levels = config["ch_mult"]
+        check_multiples(cls.card, 2 ** (len(levels) - 1), size)
+
     def grid(self, size: Size) -> tuple[int, int]:
         """Rows and columns of codes. ValueError for sizes that are no multiples of a code's."""
         width, height = size
-        if min(size) < self.vq.side or width % self.vq.side or height % self.vq.side:
-            raise ValueError(f"size is {width}x{height}: {self.card.name} makes pictures whose width and height are "
-                             f"multiples of {self.vq.side}")
+        check_multiples(self.card, self.vq.side, size)
         return height // self.vq.side, width // self.vq.side
 
     def layout_of(self, size: Size) -> Layout:
@@ -188,14 +196,20 @@ def renamed_port(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return _renamed(tensors, patterns)
 
 
+def vision_tokenizer(folder: Path) -> Path:
+    """The folder of the vision tokenizer that belongs to a folder of BAAI's own layout."""
+    places = (folder / "vision_tokenizer", folder.parent / "Emu3-VisionTokenizer")
+    found = next((place for place in places if (place / "config.json").is_file()), None)
+    if found is None:
+        raise FileNotFoundError(f"the checkpoint {folder} lacks its vision tokenizer: put BAAI/Emu3-VisionTokenizer "
+                                f"into {places[0]}, or beside the checkpoint as {places[1]}")
+    return found
+
+
 def read_original(folder: Path) -> Checkpoint:
     """A folder of BAAI's own layout, and that of the vision tokenizer."""
     require_files(folder, ["emu3.tiktoken", "emu3_vision_tokens.txt"])
-    places = (folder / "vision_tokenizer", folder.parent / "Emu3-VisionTokenizer")
-    vision_folder = next((place for place in places if (place / "config.json").is_file()), None)
-    if vision_folder is None:
-        raise FileNotFoundError(f"the checkpoint {folder} lacks its vision tokenizer: put BAAI/Emu3-VisionTokenizer "
-                                f"into {places[0]}, or beside the checkpoint as {places[1]}")
+    vision_folder = vision_tokenizer(folder)
     with naming(folder / "config.json") as config:
         language = Emu3TextConfig(**{name: config[name] for name in (
             "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",

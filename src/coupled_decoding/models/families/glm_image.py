@@ -52,7 +52,7 @@ from coupled_decoding.models.checkpoints.reading import (
 from coupled_decoding.models.checkpoints.recognition import GLM_PART as PART
 from coupled_decoding.models.checkpoints.recognition import glm_part
 from coupled_decoding.models.checkpoints.text import Text
-from coupled_decoding.models.contract import Card, PictureModel
+from coupled_decoding.models.contract import Card, PictureModel, check_multiples
 from coupled_decoding.models.prompts import checked_prompt
 from coupled_decoding.serving.backbone import Backbone, as_logits
 from coupled_decoding.serving.cache import PositionCache
@@ -75,9 +75,7 @@ Grid = tuple[int, int]
 def grids_of(size: Size) -> tuple[Grid, Grid]:
     """The small and the large picture of a size. ValueError for a size that is not made of whole codes."""
     width, height = size
-    if width < PATCH or height < PATCH or width % PATCH or height % PATCH:
-        raise ValueError(f"size is {width}x{height}: glm-image makes pictures whose width and height are multiples of "
-                         f"{PATCH}, such as 1024x1024 or 1152x768")
+    check_multiples(GlmImageModel.card, PATCH, size)
     rows, columns = height // PATCH, width // PATCH
     ratio = rows / columns
     small = int(math.sqrt(ratio) * SMALL_SIDE), int(math.sqrt(1 / ratio) * SMALL_SIDE)
@@ -192,6 +190,10 @@ class GlmImageModel(PictureModel):
         )
         head = _rows_of_codes(tensors, codes, language.hidden_size, part)
         return cls(GlmImageBackbone(decoder, head.to(decoder.device, placement.dtype)), text, end, pipeline_folder)
+
+    @classmethod
+    def check_size(cls, folder: Path, size: Size) -> None:
+        grids_of(size)
 
     def layout_of(self, size: Size) -> Layout:
         codes = len(self.backbone.head)

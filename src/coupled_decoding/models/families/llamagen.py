@@ -31,12 +31,13 @@ from coupled_decoding.media.pixels import Size
 from coupled_decoding.models.checkpoints.placement import Placement
 from coupled_decoding.models.checkpoints.reading import build, read_tensors, require_files
 from coupled_decoding.models.checkpoints.t5 import T5
-from coupled_decoding.models.contract import Card
+from coupled_decoding.models.contract import Card, only_size
 from coupled_decoding.models.families.code_grid import CodeGridPictures
 from coupled_decoding.models.families.imagenet import CLASSES, class_id
 from coupled_decoding.models.families.llamagen_text import cleaned
 from coupled_decoding.models.networks.llamagen_transformer import CaptionEmbedding, LlamaGenTransformer, rotary_table
 from coupled_decoding.models.networks.vqgan import VQGAN, load_vqgan, renamed_vq16
+from coupled_decoding.models.prompts import checked_prompt
 from coupled_decoding.serving.backbone import Backbone, as_logits
 from coupled_decoding.serving.cache import PositionCache
 from coupled_decoding.serving.prompts import Prompt
@@ -143,6 +144,10 @@ class LlamaGenModel(CodeGridPictures):
             raise ValueError(f"{path.name} says that a picture has {pixels} pixels a side: that is no multiple of the "
                              f"{vq.config.downsampling} of a code")
         return transformer, vq, pixels // vq.config.downsampling
+
+    @classmethod
+    def check_size(cls, folder: Path, size: Size) -> None:
+        only_size(cls.card, (cls._pixels_of(cls._only_transformer(folder)),) * 2, size)
 
     @classmethod
     def _only_transformer(cls, folder: Path) -> Path:
@@ -255,6 +260,9 @@ class LlamaGenOfText(LlamaGenModel):
                              f"{self.places}")
         padding = [self.backbone.codes] * (self.places - len(features))
         return Prompt((*padding, *[self.backbone.feature] * len(features)), features)
+
+    def check_prompt(self, prompt: str, size: Size) -> None:
+        checked_prompt(prompt)
 
     def prompt_ids(self, prompt: str, size: Size) -> list[int]:
         return list(self.prompt(prompt, size).ids)

@@ -90,17 +90,14 @@ class LuminaMGPTModel(ChameleonPictures):
         vqgan = find(folder, "vqgan.ckpt")
         vq = load_pixels(read_tensors(vqgan), vqgan, text, placement.device)
         backbone = load_backbone(folder, placement, config, read_folder(folder), text.code_tokens)
-        sides = "|".join(str(side) for side in SIDES)
-        named = re.findall(rf"Lumina-mGPT-\d+B-({sides})\b", str(folder.resolve()))
-        return cls(backbone, vq, text, (int(named[-1]),) if named else SIDES)
+        return cls(backbone, vq, text, sides_of(folder))
+
+    @classmethod
+    def check_size(cls, folder: Path, size: Size) -> None:
+        squares_of(size, sides_of(folder))
 
     def layout_of(self, size: Size) -> Layout:
-        width, height = size
-        columns, rows = width // SQUARE, height // SQUARE
-        if width % SQUARE or height % SQUARE or not any(fits(columns, rows, side) for side in self.sides):
-            areas = " or ".join(f"{side}x{side}" for side in self.sides)
-            raise ValueError(f"size is {width}x{height}: this checkpoint makes pictures of about the area of {areas}, "
-                             f"at most 4:1, with sides in steps of {SQUARE}; {like(size, self.sides)} has this shape")
+        columns, rows = squares_of(size, self.sides)
         codes = SQUARE // self.vq.config.downsampling
         return Layout.grid(
             rows * codes, columns * codes, self.text.code_tokens,
@@ -115,6 +112,24 @@ class LuminaMGPTModel(ChameleonPictures):
 
     def unconditional_ids(self, prompt_ids: Sequence[int], size: Size) -> list[int]:
         return [self.text.id_of(BOI)]
+
+
+def sides_of(folder: Path) -> tuple[int, ...]:
+    """Of square pictures that a checkpoint makes: the name of its folder says it, or else any may be meant."""
+    sides = "|".join(str(side) for side in SIDES)
+    named = re.findall(rf"Lumina-mGPT-\d+B-({sides})\b", str(folder.resolve()))
+    return (int(named[-1]),) if named else SIDES
+
+
+def squares_of(size: Size, sides: tuple[int, ...]) -> tuple[int, int]:
+    """Columns and rows of squares of a picture. ValueError where no checkpoint for these sides makes it."""
+    width, height = size
+    columns, rows = width // SQUARE, height // SQUARE
+    if width % SQUARE or height % SQUARE or not any(fits(columns, rows, side) for side in sides):
+        areas = " or ".join(f"{side}x{side}" for side in sides)
+        raise ValueError(f"size is {width}x{height}: this checkpoint makes pictures of about the area of {areas}, "
+                         f"at most 4:1, with sides in steps of {SQUARE}; {like(size, sides)} has this shape")
+    return columns, rows
 
 
 def fits(columns: int, rows: int, side: int) -> bool:

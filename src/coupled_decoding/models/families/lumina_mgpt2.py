@@ -33,7 +33,7 @@ from coupled_decoding.models.checkpoints.placement import Placement
 from coupled_decoding.models.checkpoints.reading import naming, read_folder, require_files
 from coupled_decoding.models.checkpoints.recognition import LUMINA_2_FIRST_CODE as FIRST_CODE
 from coupled_decoding.models.checkpoints.text import Text
-from coupled_decoding.models.contract import Card, PictureModel
+from coupled_decoding.models.contract import Card, PictureModel, check_multiples
 from coupled_decoding.models.families.chameleon import ChameleonBackbone, language_config, load_backbone
 from coupled_decoding.models.networks.movqgan import load_movqgan
 from coupled_decoding.models.networks.vqgan import VQGAN
@@ -85,12 +85,14 @@ class LuminaMGPT2Model(PictureModel):
             language = language_config(sizes)
         return cls(load_backbone(folder, placement, language, read_folder(folder), codes_of(vq)), vq, text, begin)
 
+    @classmethod
+    def check_size(cls, folder: Path, size: Size) -> None:
+        check_multiples(cls.card, UNIT, size)
+
     def grid(self, size: Size) -> tuple[int, int]:
         """Rows and columns of codes. ValueError for a size that has none."""
         width, height = size
-        if min(size) < UNIT or width % UNIT or height % UNIT:
-            raise ValueError(f"size is {width}x{height}: {self.card.name} makes pictures whose sides are multiples of "
-                             f"{UNIT}, such as 768x768 or 1024x576")
+        check_multiples(self.card, UNIT, size)
         return height // self.vq.config.downsampling, width // self.vq.config.downsampling
 
     def layout_of(self, size: Size) -> Layout:
