@@ -42,11 +42,11 @@ train: $(STAMP)
 	$(BIN)/python -m training.doom.export
 
 # The tables and plots of docs/figures, about five hours (but video_quality, which needs more clips than are here). What
-# was measured is kept: cut off, it goes on where it was. Seconds come last, for a machine on which nothing else runs.
+# was measured is kept: cut off, it continues where it was. Seconds come last, for a machine on which nothing else runs.
 figures: $(STAMP)
 	mkdir -p build/benchmarks
 	for number in 4 20; do $(BIN)/python -m data.prompts $$number > build/benchmarks/prompts-$$number.txt; done
-	for name in nfe drafts first_draft video_nfe; do $(BIN)/python -m benchmarks.$$name || exit; done
+	for name in nfe drafts first_draft tree video_nfe; do $(BIN)/python -m benchmarks.$$name || exit; done
 	$(BIN)/python -m benchmarks.entropy --pictures 40
 	$(BIN)/python -m benchmarks.promise --pictures 10 --alone 5
 	$(BIN)/scd bench --prompts build/benchmarks/prompts-20.txt $(PUBLISHED) --method zipar --guidance 1 --guidance 3 \

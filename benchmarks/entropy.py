@@ -8,33 +8,24 @@ give in one forward) and cut into quarters. Counts, so the machine need not be q
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import torch
 from tqdm import tqdm
 
 import coupled_decoding as cd
+from benchmarks import pages
+from coupled_decoding.evaluation.bench.tables import markdown
 from coupled_decoding.evaluation.metrics.entropy import mean_entropy
 from data.prompts import prompts
 
-OUT = Path("docs/figures")
-
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = pages.parser(__doc__)
     parser.add_argument("--pictures", type=int, default=100)
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--window", type=int, default=64)
     args = parser.parse_args()
     pipe, texts = cd.from_pretrained("emoji"), prompts(args.pictures)
-    lines = [
-        f"{args.pictures} pictures a method, window {args.window}, temperature 1, no guidance; AR takes "
-        f"{pipe.layout.length} forwards. Quarters by the mean entropy of a picture's target distributions.",
-        "",
-        "| method | least entropy: nats, AR / NFE | second quarter | third quarter | most entropy |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     for method in tqdm((cd.SJD(window=args.window), cd.SCD(window=args.window, coupling="maximal"))):
         nats, nfe = [], []
         for i in range(0, len(texts), args.batch):
@@ -44,11 +35,14 @@ def main() -> None:
             nfe.append(out.trace.nfe.double())
         order = torch.cat(nats).argsort()
         quarters = [(torch.cat(nats)[part].mean(), torch.cat(nfe)[part].mean()) for part in order.chunk(4)]
-        cells = (f"{entropy:.2f}, {pipe.layout.length / forwards:.2f}x" for entropy, forwards in quarters)
-        lines.append(f"| {method.name} | " + " | ".join(cells) + " |")
-    OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / "entropy.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+        rows.append([method.name, *(f"{entropy:.2f}, {pipe.layout.length / forwards:.2f}x"
+                                    for entropy, forwards in quarters)])
+    head = ["method", "least entropy: nats, AR / NFE", "second quarter", "third quarter", "most entropy"]
+    page = (f"{args.pictures} pictures per method, window {args.window}, temperature 1, no guidance; AR takes "
+            f"{pipe.layout.length} forwards. Quarters by the mean entropy of a picture's target distributions. "
+            f"{pages.weights_in_words(pages.weights_of('emoji'))}\n\n{markdown(head, rows)}\n")
+    pages.publish("entropy", page)
+    print(page)
 
 
 if __name__ == "__main__":

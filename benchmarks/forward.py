@@ -9,20 +9,19 @@ the speed of transformers' ``generate``. Nothing else may run meanwhile.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
-import coupled_decoding as cd
-from benchmarks.roofline import FIGURES, FLOAT32, SHIPPED, SIZES, bandwidth, peak, seconds, times
-from coupled_decoding.evaluation.bench.kept import write_text
+from benchmarks import pages
+from benchmarks.roofline import FLOAT32, SHIPPED, SIZES, bandwidth, peak, seconds, shipped_backbone, times
+from benchmarks.timed import Results
 from coupled_decoding.evaluation.bench.machine import in_words
 from coupled_decoding.evaluation.bench.roofline import Device, least_seconds
+from coupled_decoding.evaluation.bench.tables import markdown
 
 TOKENS = (1, 8, 16, 32, 64)
 PAST = SIZES[SHIPPED]
@@ -32,31 +31,31 @@ GENERATE = "generate, dynamic cache"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = pages.parser(__doc__)
     parser.add_argument("--repeat", type=int, default=30)
     args = parser.parse_args()
     here = Device("this machine", bandwidth(args.repeat), peak(args.repeat))
-    backbone = cd.from_pretrained("emoji").model.backbone
-    rows = {
+    backbone = shipped_backbone()
+    took = {
         "bound": {count: least_seconds(SHIPPED, here, count, PAST, width=FLOAT32) for count in TOKENS},
         "matrix products alone": {count: products(backbone.decoder, count, args.repeat) for count in TOKENS},
         "attention alone": {count: attention(count, args.repeat) for count in TOKENS},
         "forward": seconds(backbone, PAST, TOKENS, args.repeat),
     }
     backbone.compile()
-    rows["forward, compiled"] = seconds(backbone, PAST, TOKENS, args.repeat)
-    kept = json.loads((FIGURES / "seconds.json").read_text())
+    took["forward, compiled"] = seconds(backbone, PAST, TOKENS, args.repeat)
+    kept = Results.read(pages.FIGURES / "seconds.json")
     lines = [
         f"Milliseconds, medians of {args.repeat} runs, float32, behind {PAST} tokens of past. {in_words()}. It moves "
-        f"{here.bandwidth / 1e9:.1f} GB a second and computes {here.peak / 1e9:.0f} GFLOPS.", "",
-        "| | " + " | ".join(f"T = {count}" for count in TOKENS) + " |", "| --- " * (1 + len(TOKENS)) + "|",
-        *(f"| {name} | " + " | ".join(f"{1000 * took[count]:.2f}" for count in TOKENS) + " |"
-          for name, took in rows.items()),
-        "", f"Milliseconds a step of whole pictures (docs/figures/seconds.md), and how many it may take for {WISH} "
-        "times the speed of `generate`:", "", *allowed(kept["seconds"], kept["nfe"]),
+        f"{here.bandwidth / 1e9:.1f} GB a second and computes {here.peak / 1e9:.0f} GFLOPS. "
+        f"{pages.weights_in_words(pages.weights_of('emoji'))}", "",
+        markdown(["", *(f"T = {count}" for count in TOKENS)],
+                 ([name, *(f"{1000 * of_part[count]:.2f}" for count in TOKENS)] for name, of_part in took.items())),
+        "", f"Milliseconds per step of whole pictures (docs/figures/seconds.md), and how many it may take for {WISH} "
+        "times the speed of `generate`:", "", allowed(kept.seconds, kept.nfe),
     ]
-    write_text(FIGURES / "forward.md", "\n".join(lines) + "\n")
-    print((FIGURES / "forward.md").read_text())
+    pages.publish("forward", "\n".join(lines) + "\n")
+    print("\n".join(lines))
 
 
 def products(decoder: nn.Module, count: int, repeat: int) -> float:
@@ -76,15 +75,15 @@ def attention(count: int, repeat: int) -> float:
         lambda: [scaled_dot_product_attention(query, keys, values, mask) for _ in range(SHIPPED.layers)], repeat))
 
 
-def allowed(took: Mapping[str, Sequence[float]], nfe: Mapping[str, Sequence[int]]) -> Iterator[str]:
-    """A line a method, by its seconds a picture and its forwards."""
-    yield f"| method | NFE | ms a step | ms a step for {WISH}x |"
-    yield "| --- " * 4 + "|"
+def allowed(took: Mapping[str, Sequence[float]], nfe: Mapping[str, Sequence[int]]) -> str:
+    """A line per method, by its seconds per picture and its forwards."""
+    rows = []
     base = statistics.median(took[GENERATE])
     for name, values in took.items():
         steps = statistics.mean(nfe[name])
-        yield (f"| {name} | {steps:.1f} | {1000 * statistics.median(values) / steps:.1f} | "
-               f"{1000 * base / WISH / steps:.1f} |")
+        rows.append([name, f"{steps:.1f}", f"{1000 * statistics.median(values) / steps:.1f}",
+                     f"{1000 * base / WISH / steps:.1f}"])
+    return markdown(["method", "NFE", "ms per step", f"ms per step for {WISH}x"], rows)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ peak, beside forwards measured here: nothing else may run meanwhile.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,61 +21,69 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.initialization import no_init_weights
 
 import coupled_decoding as cd
-from coupled_decoding.evaluation.bench.figures import save_figure
-from coupled_decoding.evaluation.bench.kept import write_text
+from benchmarks import pages
+from coupled_decoding.evaluation.bench.kept import Kept
 from coupled_decoding.evaluation.bench.machine import in_words
+from coupled_decoding.evaluation.bench.plots import save_figure
 from coupled_decoding.evaluation.bench.roofline import (
     DEVICES,
     Device,
-    Size,
+    ModelSize,
     arithmetic,
     bytes_moved,
     free_window,
     least_seconds,
     speedup_left,
 )
+from coupled_decoding.evaluation.bench.tables import markdown
 from coupled_decoding.extras import require_extra
+from coupled_decoding.models.families.emoji import EmojiModel
 from coupled_decoding.serving.backbone import Backbone
 from coupled_decoding.serving.causal_lm import CausalLM
 from coupled_decoding.serving.session import TransformersSession
 
-FIGURES, IMAGES = Path("docs/figures"), Path("docs/images")
 TOKENS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-SHIPPED = Size("shipped emoji", 8, 256, 768, 4, 4, 64, codes=512)
+SHIPPED = ModelSize("shipped emoji", 8, 256, 768, 4, 4, 64, codes=512)
 SIZES = {
     SHIPPED: 140,
-    Size("1B (Llama 3.2's shape)", 16, 2048, 8192, 32, 8, 64, codes=16384, rows=2): 300,
-    Size("Janus-Pro-7B", 30, 4096, 11008, 32, 32, 128, codes=16384, rows=2): 300,
-    Size("Lumina-mGPT-7B", 32, 4096, 11008, 32, 32, 128, codes=8192, rows=2): 1200,
-    Size("Emu3-8B", 32, 4096, 14336, 32, 8, 128, codes=32768, rows=2): 4100,
-    Size("Cosmos-1 4B", 16, 4096, 14336, 32, 8, 128, codes=64000): 8960,
+    ModelSize("1B (Llama 3.2's shape)", 16, 2048, 8192, 32, 8, 64, codes=16384, rows=2): 300,
+    ModelSize("Janus-Pro-7B", 30, 4096, 11008, 32, 32, 128, codes=16384, rows=2): 300,
+    ModelSize("Lumina-mGPT-7B", 32, 4096, 11008, 32, 32, 128, codes=8192, rows=2): 1200,
+    ModelSize("Emu3-8B", 32, 4096, 14336, 32, 8, 128, codes=32768, rows=2): 4100,
+    ModelSize("Cosmos-1 4B", 16, 4096, 14336, 32, 8, 128, codes=64000): 8960,
 }
 """And the tokens of past halfway through one picture or clip. Two rows where the published default is guidance."""
 FLOAT32 = 4
-METHOD = {"method": "SCD-gumbel", "first_guess": "uniform"}
-LATER_OPTIONS = ("predict", "branches")
+METHOD = {"method": "SCD-gumbel", "first_guess": "uniform", "predict": False, "branches": 0}
+FIGURES_OF = {
+    "pictures of the shipped emoji model": ("emoji", ("nfe", "drafts")),
+    "clips of the shipped video model": ("doom", ("video_nfe",)),
+}
+"""In words, and where forwards were counted: the model, and the names of figures."""
 
 
-def fewer_forwards(*names: str) -> dict[int, float]:
+def fewer_forwards(model: str, *names: str) -> dict[int, float]:
     """How many times fewer forwards than AR the method took at each window, of the figures of these names.
 
     Where a window was measured several times, over the most pictures or clips.
+
+    Args:
+        model: digest of the weights; what was measured on others does not count.
     """
     found: dict[int, tuple[int, float]] = {}
-    for path in (FIGURES / f"{name}.json" for name in names):
-        for name, row in (json.loads(path.read_text()) if path.exists() else {}).items():
-            case = json.loads(name)
-            plain = case.get("guidance", 1) == 1 and case.get("top_p") is None
-            if plain and case.items() >= METHOD.items() and not any(case.get(option) for option in LATER_OPTIONS):
-                items = case.get("pictures", case.get("clips", 0))
-                found[case["window"]] = max(found.get(case["window"], (0, 0.0)), (items, row["ratio"]))
+    for name, counts in (kept for figure in names for kept in Kept(pages.FIGURES / f"{figure}.json").results.items()):
+        case = json.loads(name)
+        plain = case["guidance"] in (1, None) and case["top_p"] is None and case["model"] == model
+        if plain and case.items() >= METHOD.items():
+            items = case.get("pictures", case.get("clips"))
+            found[case["window"]] = max(found.get(case["window"], (0, 0.0)), (items, counts["ratio"]))
     return {window: ratio for window, (_, ratio) in sorted(found.items())}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = pages.parser(__doc__)
     parser.add_argument("--layers", type=int, default=16, help="of the random Llama, 12.8 million parameters each")
-    parser.add_argument("--most", type=int, default=128, help="tokens a forward of those measured here, up to 128")
+    parser.add_argument("--most", type=int, default=128, help="tokens per forward of those measured here, up to 128")
     parser.add_argument("--repeat", type=int, default=15)
     args = parser.parse_args(arguments)
     require_extra("matplotlib", "plot", "the plot")
@@ -83,62 +91,58 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tokens = [count for count in TOKENS if count <= args.most]
     past = SIZES[SHIPPED]
     random = llama_of(args.layers)
-    models = {SHIPPED: cd.from_pretrained("emoji").model.backbone, random: random_llama(random)}
+    models = {SHIPPED: shipped_backbone(), random: random_llama(random)}
     measured = {size: seconds(backbone, past, tokens, args.repeat) for size, backbone in models.items()}
-    write_text(FIGURES / "roofline.md", "\n".join([*bounds(), *speedups(), *check(here, measured)]) + "\n")
-    plot(IMAGES / "roofline.png")
-    print((FIGURES / "roofline.md").read_text())
+    weights = pages.weights_of("emoji", "doom")
+    parts = [*bounds(), *speedups(weights), *check(here, measured), pages.weights_in_words(weights)]
+    page = "\n\n".join(parts) + "\n"
+    pages.publish("roofline", page)
+    plot(pages.IMAGES / "roofline.png")
+    print(page)
 
 
 def bounds() -> Iterator[str]:
     yield ("What a step of T tokens costs at least, in bfloat16, halfway through one picture or clip (with guidance "
            "two rows): milliseconds for one token, then times as much. Up to the free window a step is bound by "
            "memory: further tokens cost hardly anything.")
-    yield from ("", _line(["model", "device", "1 token", *(f"T = {count}" for count in TOKENS[1:]), "free window"]),
-                "| --- " * (2 + len(TOKENS) + 1) + "|")
+    rows = []
     for size, past in SIZES.items():
         for device in DEVICES:
             least = [least_seconds(size, device, count, past, size.rows) for count in TOKENS]
             factors = (f"{one / least[0]:.2f}" for one in least[1:])
             free = free_window(size, device, past, size.rows)
-            yield _line([size.name, device.name, f"{1000 * least[0]:.3g} ms", *factors, str(free)])
-    yield ""
+            rows.append([size.name, device.name, f"{1000 * least[0]:.3g} ms", *factors, str(free)])
+    yield markdown(["model", "device", "1 token", *(f"T = {count}" for count in TOKENS[1:]), "free window"], rows)
 
 
-def speedups() -> Iterator[str]:
-    """What is left of measured counts, where a step costs what it must."""
-    for what, names in (("pictures of the shipped emoji model", ("nfe", "drafts")),
-                        ("clips of the shipped video model", ("video_nfe",))):
-        fewer = fewer_forwards(*names)
+def speedups(weights: Mapping[str, str]) -> Iterator[str]:
+    """What is left of counts measured on these weights, where a step costs what it must."""
+    for what, (model, names) in FIGURES_OF.items():
+        fewer = fewer_forwards(weights[model], *names)
         if fewer:
             yield (f"Times faster than AR where each step costs its bound, for as few forwards as {METHOD['method']} "
                    f"takes on {what} ({', '.join(f'{ratio:.2f}x at {window}' for window, ratio in fewer.items())}):")
-            yield from ("", _line(["model", "device", *(f"window {window}" for window in fewer)]),
-                        "| --- " * (2 + len(fewer)) + "|")
+            rows = []
             for size, past in SIZES.items():
                 for device in DEVICES:
                     left = (speedup_left(size, device, *one, past, size.rows) for one in fewer.items())
-                    yield _line([size.name, device.name, *(f"{one:.2f}x" for one in left)])
-            yield ""
+                    rows.append([size.name, device.name, *(f"{one:.2f}x" for one in left)])
+            yield markdown(["model", "device", *(f"window {window}" for window in fewer)], rows)
 
 
-def check(here: Device, measured: Mapping[Size, Mapping[int, float]]) -> Iterator[str]:
+def check(here: Device, measured: Mapping[ModelSize, Mapping[int, float]]) -> Iterator[str]:
     """The bound of this machine beside what forwards took."""
     yield (f"Measured in float32: {in_words()}. It moves {here.bandwidth / 1e9:.1f} GB a second (copying) and "
            f"computes {here.peak / 1e9:.0f} GFLOPS (multiplying matrices). Milliseconds of a forward, and how many "
            "times its bound that is. A bound by memory can be beaten where weights stay in the processor's cache.")
-    counts = [*next(iter(measured.values()))]
-    yield from ("", _line(["model", *(f"T = {count}" for count in counts)]), "| --- " * (1 + len(counts)) + "|")
+    counts, past, rows = [*next(iter(measured.values()))], SIZES[SHIPPED], []
     for size, took in measured.items():
-        least = {count: least_seconds(size, here, count, SIZES[SHIPPED], width=FLOAT32) for count in counts}
-        yield _line([size.name, *(f"{1000 * took[count]:.1f} ({took[count] / least[count]:.1f})" for count in counts)])
-        limits = ("memory" if bytes_moved(size, count, SIZES[SHIPPED], width=FLOAT32) / here.bandwidth
-                  >= arithmetic(size, count, SIZES[SHIPPED]) / here.peak else "arithmetic" for count in counts)
-        yield _line(["bound by", *limits])
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+        least = {count: least_seconds(size, here, count, past, width=FLOAT32) for count in counts}
+        rows.append([size.name, *(f"{1000 * took[count]:.1f} ({took[count] / least[count]:.1f})" for count in counts)])
+        limits = ("memory" if bytes_moved(size, count, past, width=FLOAT32) / here.bandwidth
+                  >= arithmetic(size, count, past) / here.peak else "arithmetic" for count in counts)
+        rows.append(["bound by", *limits])
+    yield markdown(["model", *(f"T = {count}" for count in counts)], rows)
 
 
 def fastest(run: Callable[[], object], repeat: int) -> float:
@@ -171,11 +175,18 @@ def peak(repeat: int, width: int = 1024) -> float:
     return 2 * width**3 / fastest(lambda: torch.mm(one, one, out=out), repeat)
 
 
-def llama_of(layers: int) -> Size:
-    return Size(f"random Llama, {12.8 * layers:.0f} million", layers, 1024, 2816, 16, 16, 64, codes=512)
+def shipped_backbone() -> CausalLM:
+    """The transformer of the shipped picture model."""
+    model = cd.from_pretrained("emoji").model
+    assert isinstance(model, EmojiModel)
+    return model.backbone
 
 
-def random_llama(size: Size) -> CausalLM:
+def llama_of(layers: int) -> ModelSize:
+    return ModelSize(f"random Llama, {12.8 * layers:.0f} million", layers, 1024, 2816, 16, 16, 64, codes=512)
+
+
+def random_llama(size: ModelSize) -> CausalLM:
     """A model without training."""
     config = LlamaConfig(
         vocab_size=size.codes, hidden_size=size.hidden, intermediate_size=size.inner, num_hidden_layers=size.layers,
@@ -195,7 +206,7 @@ def seconds(backbone: Backbone, past: int, tokens: Sequence[int], repeat: int) -
     def forward(count: int) -> None:
         session.forward(torch.zeros(1, count, dtype=torch.long), torch.arange(past, past + count).unsqueeze(0))
 
-    return {count: statistics.median(times(lambda count=count: forward(count), repeat)) for count in tokens}
+    return {count: statistics.median(times(partial(forward, count), repeat)) for count in tokens}
 
 
 def plot(path: Path) -> None:
@@ -210,7 +221,7 @@ def plot(path: Path) -> None:
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
         axis.set_xticks(TOKENS, [str(count) for count in TOKENS])
-        axis.set(xlabel="tokens a forward", title=device.name)
+        axis.set(xlabel="tokens per forward", title=device.name)
     figure.axes[0].set_ylabel("least cost, in forwards of one token")
     figure.axes[0].legend(fontsize=7)
     save_figure(figure, path)

@@ -10,25 +10,23 @@ outside. float32, one row. Nothing else may run meanwhile.
 
 from __future__ import annotations
 
-import argparse
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 import coupled_decoding as cd
+from benchmarks import pages
 from benchmarks.roofline import random_llama, seconds
-from coupled_decoding.evaluation.bench.kept import write_text
+from coupled_decoding.evaluation.bench.cases import compared
 from coupled_decoding.evaluation.bench.machine import in_words
-from coupled_decoding.evaluation.bench.methods import compared
-from coupled_decoding.evaluation.bench.roofline import Size
+from coupled_decoding.evaluation.bench.roofline import ModelSize
+from coupled_decoding.evaluation.bench.tables import markdown
 
-FIGURES = Path("docs/figures")
 CODES, LENGTH = 16384, 256
-BILLION = Size("1B (Llama 3.2's shape)", 16, 2048, 8192, 32, 8, 64, codes=CODES)
+BILLION = ModelSize("1B (Llama 3.2's shape)", 16, 2048, 8192, 32, 8, 64, codes=CODES)
 
 
 class ReadySession(cd.SessionBase):
@@ -60,43 +58,44 @@ def measured(window: int) -> list[cd.Method]:
 
 def named(method: cd.Method) -> str:
     own = asdict(method)
-    branches = f", {own.get('branches')} branch tokens" * bool(own.get("branches"))
-    return method.name + ", predicted" * own.get("predict", False) + branches
+    branches = own.get("branches", 0)
+    return method.name + ", predicted" * own.get("predict", False) + f", {branches} branch tokens" * (branches > 0)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = pages.parser(__doc__)
     parser.add_argument("--window", type=int, default=64)
     parser.add_argument("--repeat", type=int, default=5)
     args = parser.parse_args()
     forward = seconds(random_llama(BILLION), LENGTH, [args.window], args.repeat)[args.window]
     session, pipe = ReadySession(CODES, LENGTH, args.window), cd.from_pretrained("emoji")
     lines = [
-        f"Tokens a forward: {args.window}. One row, float32, medians of {args.repeat} runs. {in_words()}.", "",
+        f"Tokens per forward: {args.window}. One row, float32, medians of {args.repeat} runs. {in_words()}. "
+        f"{pages.weights_in_words(pages.weights_of('emoji'))}", "",
         f"{CODES} codes, beside a forward of a {BILLION.name} that takes {1000 * forward:.0f} ms:", "",
-        *table(args.window, args.repeat, lambda method: cd.decode(session, LENGTH, method=method, seed=0).trace,
-               lambda _: forward),
+        table(args.window, args.repeat, lambda method: cd.decode(session, LENGTH, method=method, seed=0).trace,
+              lambda _: forward),
         "", f"The shipped picture model, {pipe.layout.codes.numel()} codes, beside its own forwards:", "",
-        *table(args.window, args.repeat, lambda method: pipe("a red heart", method=method, seed=0).trace,
-               lambda trace: trace.seconds_model / trace.steps),
+        table(args.window, args.repeat, lambda method: pipe("a red heart", method=method, seed=0).trace,
+              lambda trace: trace.seconds_model / trace.steps),
     ]
-    write_text(FIGURES / "step.md", "\n".join(lines) + "\n")
-    print((FIGURES / "step.md").read_text())
+    pages.publish("step", "\n".join(lines) + "\n")
+    print("\n".join(lines))
 
 
 def table(
     window: int, repeat: int, decode: Callable[[cd.Method], cd.Trace], forward: Callable[[cd.Trace], float]
-) -> Iterator[str]:
-    """A line a method; ``forward`` says how many seconds a forward took."""
-    yield "| method | tokens a step | ms a step outside the model | share of a forward |"
-    yield "| --- " * 4 + "|"
+) -> str:
+    """A line per method; ``forward`` says how many seconds a forward took."""
+    rows = []
     for method in measured(window):
         decode(method)
         runs = [decode(method) for _ in range(repeat)]
         cost = statistics.median(trace.seconds_outside / trace.steps for trace in runs)
         share = statistics.median(trace.seconds_outside / trace.steps / forward(trace) for trace in runs)
         tokens = int(runs[0].committed.sum()) / runs[0].steps
-        yield f"| {named(method)} | {tokens:.2f} | {1000 * cost:.2f} | {share:.1%} |"
+        rows.append([named(method), f"{tokens:.2f}", f"{1000 * cost:.2f}", f"{share:.1%}"])
+    return markdown(["method", "tokens per step", "ms per step outside the model", "share of a forward"], rows)
 
 
 if __name__ == "__main__":

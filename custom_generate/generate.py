@@ -5,6 +5,9 @@ beside that ``method`` (a name that ``scd generate --method`` takes), the option
 ``first_guess``, ``predict``, ...), and ``seed``.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import coupled_decoding as cd
 from coupled_decoding.decoding.named import DEFAULT, METHODS, method_named, options_of
 
@@ -12,7 +15,10 @@ OPTIONS = {option for name in METHODS for option in options_of(name)}
 """Every option that some method takes: none of them is an argument of ``generate``."""
 
 
-def generate(model, *, method=DEFAULT, seed=None, streamer=None, **arguments):
+def generate(
+    model: Any, *, method: str = DEFAULT, seed: int | Sequence[int] | None = None, streamer: Any = None,
+    **arguments: Any,
+) -> Any:
     """See ``coupled_decoding.generate_with``; returns what ``model.generate`` returns."""
     options = {name: arguments.pop(name) for name in OPTIONS & arguments.keys()}
     decoding = cd.generate_with(method_named(method, **options), seed=seed, streamer=streamer)

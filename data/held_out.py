@@ -1,4 +1,4 @@
-"""Held-out clips of the game: what the benchmarks of video go on from, and compare with.
+"""Held-out clips of the game: what the benchmarks of video continue, and compare with.
 
 ``data/clips`` holds 24 of them, from episodes that no training step and no choice of a checkpoint saw; so
 nobody needs the game to run a benchmark. More of them, for distances that need many frames, are written by
@@ -16,14 +16,19 @@ from PIL import Image
 
 CLIPS = Path(__file__).with_name("clips")
 FRAMES = 33
+"""How many a clip has."""
 CONTEXT = 9
 """First frames of a clip that are given."""
 
 Clip = list[Image.Image]
+"""Frames of one size, RGB, the first one first."""
 
 
 def read_clips(folder: Path = CLIPS, most: int | None = None) -> list[Clip]:
-    """The first clips of a folder. FileNotFoundError where it has none, ValueError where it has fewer than ``most``."""
+    """The first clips of a folder, of :data:`FRAMES` frames each; ``most`` of them, None: all.
+
+    FileNotFoundError where the folder has none, ValueError where it has fewer than ``most`` or a file is no clip.
+    """
     paths = sorted(folder.glob("*.webp"))
     if not paths:
         raise FileNotFoundError(f"{folder} holds no clips: python -m training.doom.held_out writes them")

@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "coupled_decoding.atomic": [],
     "coupled_decoding.extras": [],
     "coupled_decoding.__init__": LAYERS,
+    "coupled_decoding.__main__": ["apps"],
     "coupled_decoding.apps": [""],
     "data": ["data"],
     "training": ["training", "data", ""],

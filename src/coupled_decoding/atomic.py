@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,17 +18,13 @@ def written_whole(path: Path, *, parents: bool = False) -> Iterator[Path]:
     """
     if parents:
         path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".", suffix=".partial", dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
-    try:
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
+    try:  # named before it is made, so that an interruption at any point removes it
+        partial.touch(exist_ok=False)
         yield partial
-        umask = os.umask(0)
-        os.umask(umask)
-        partial.chmod(0o666 & ~umask)  # mkstemp's own files are private
         partial.replace(path)
     except BaseException:
-        partial.unlink()
+        partial.unlink(missing_ok=True)
         raise
 
 

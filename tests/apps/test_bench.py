@@ -115,14 +115,14 @@ def test_clips(run: Any, tiny_doom: Path) -> None:
     assert [line["method"] for line in lines] == ["AR", "SCD-gumbel"]
     assert lines[0]["nfe"] == "8"
     assert {line["guidance"] for line in lines} == {""}
-    assert "a clip" in Path("bench/report.md").read_text()
+    assert "per clip" in Path("bench/report.md").read_text()
 
 
 class TestBadInput:
     @pytest.mark.parametrize(("arguments", "said"), [
         (["--method", "foo"], "there is no method 'foo': give one of ar, sjd"),
         (["--method", "sjd:colour=red"], "fixes 'colour'"),
-        (["--method", "ar:window=3"], "AR has a window of 1"),
+        (["--method", "ar:window=3"], "fixes 'window': ar has no options"),
         (["--window", 0], "'--window'.*: 0 is given: expected a number of at least 1"),
         (["--window", 4, "--window", -1], "-1 is given"),
         (["--first-guess", "foo"], "'foo' is not one of"),
@@ -149,7 +149,7 @@ class TestBadInput:
         assert names(here) == before
 
     @pytest.mark.parametrize(("arguments", "said"), [
-        (["--guidance", 3], "--guidance says nothing about 'tiny-doom', which goes on with clips"),
+        (["--guidance", 3], "--guidance says nothing about 'tiny-doom', which continues clips"),
         (["--generate"], "--generate says nothing"),
         (["--context", "nowhere"], "'nowhere' is neither a file nor a folder"),
         (["--num-frames", 100000], "make 100009 frames"),

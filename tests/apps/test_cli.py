@@ -22,13 +22,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import coupled_decoding as cd
-from coupled_decoding.apps import options
 from coupled_decoding.apps.cli import app
-from coupled_decoding.apps.drawing import drawn
-from coupled_decoding.apps.folders import file_name
-from coupled_decoding.apps.progress import DecodingBar
-from coupled_decoding.apps.reports import sameness
-from coupled_decoding.decoding.rules.guesses import GUESSES
+from coupled_decoding.apps.measured import sameness
+from coupled_decoding.apps.output import file_name
+from coupled_decoding.apps.progress import DecodingBar, pictures_as_done
 from coupled_decoding.media.pictures import save_png
 from coupled_decoding.models.registry import FAMILIES
 from coupled_decoding.pipelines.pictures import PicturePipeline, Pictures
@@ -89,7 +86,7 @@ class TestGenerate:
             "name": "SCD-gumbel", "window": 64, "first_guess": "uniform", "coupling": "gumbel", "predict": False,
             "branches": 0,
         }
-        assert document["tokens_per_picture"] == TOKENS
+        assert document["tokens_each"] == TOKENS
         assert len(document["nfe"]) == 2
         assert document["speedup_in_forwards"] == pytest.approx(2 * TOKENS / sum(document["nfe"]))
         assert document["seconds"] == pytest.approx(document["seconds_model"] + document["seconds_outside"])
@@ -110,9 +107,8 @@ class TestGenerate:
 
     @pytest.mark.parametrize(("arguments", "method"), [
         (["--method", "ar"], {"name": "AR", "window": 1}),
-        (["--method", "ar", "--window", 1], {"name": "AR", "window": 1}),
         (["--method", "sjd"], {"name": "SJD", "window": 64}),
-        (["--coupling", "maximal", "--window", 3], {"name": "SCD-maximal", "window": 3, "coupling": "maximal"}),
+        (["--method", "scd-maximal", "--window", 3], {"name": "SCD-maximal", "window": 3, "coupling": "maximal"}),
         (["--method", "seed-exact", "--first-guess", "repeat"], {"name": "SeedExact", "first_guess": "repeat"}),
         (["--method", "seed-exact", "--window", "auto"], {"name": "SeedExact", "window": "auto"}),
     ])
@@ -209,7 +205,7 @@ class TestBatches:
     @pytest.mark.parametrize(("arguments", "said"), [
         ([], "no prompt is given: say in quotes what to draw, or give a text file of prompts with --prompts"),
         (["--prompts", "none.txt"], "cannot read the prompts in 'none.txt': No such file"),
-        (["a cat", "--prompts", "empty.txt"], "'empty.txt' holds no prompts: write one a line"),
+        (["a cat", "--prompts", "empty.txt"], "'empty.txt' holds no prompts: write one per line"),
         (["a cat", "--batch", 0], "'--batch'.*: 0 is given: expected a number of at least 1"),
         (["a cat", "--batch", 2, "--seed", 2**63], "seed is 9223372036854775808"),
         (["a cat", "--batch", 2, "--size", "32x64"], "size is 32x64: emoji makes pictures of 16x16"),
@@ -238,10 +234,10 @@ class TestCompare:
 
     def test_table_and_picture(self, scd: Any, here: Path) -> None:
         head, _rule, *rows, note, file = scd("compare", *self.ARGUMENTS).stdout.splitlines()
-        assert head.split() == ["method", "NFE", "tokens/forward", "AR/NFE", "seconds", "AR/seconds"]
+        assert head.split() == ["method", "NFE", "AR/NFE", "seconds", "AR/seconds"]
         assert [row.split()[0] for row in rows] == ["AR", "SJD", "SCD-maximal", "SCD-gumbel", "SeedExact"]
         ar = rows[0].split()
-        assert (ar[1], ar[2], ar[3], ar[5]) == (f"{TOKENS}.0", "1.00", "1.00x", "1.00x")
+        assert (ar[1], ar[2], ar[4]) == (f"{TOKENS}.0", "1.00x", "1.00x")
         assert note == "AR and SeedExact drew the same pictures, token for token."
         assert file == "compare.png"
         assert names(here) == {"compare.png"}
@@ -265,10 +261,10 @@ class TestCompare:
 
     def test_pictures_are_those_that_generate_writes(self, scd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         drawn = {}
-        monkeypatch.setattr("coupled_decoding.apps.cli.comparison", lambda columns, rows: drawn.update(
+        monkeypatch.setattr("coupled_decoding.apps.sheets.pictures.comparison", lambda columns, rows: drawn.update(
             {column.name: column.pictures for column in columns}) or Image.new("RGB", (1, 1)))
         scd("compare", *self.ARGUMENTS)
-        for name, chosen in {"SJD": ["--method", "sjd"], "SCD-maximal": ["--coupling", "maximal"]}.items():
+        for name, chosen in {"SJD": ["--method", "sjd"], "SCD-maximal": ["--method", "scd-maximal"]}.items():
             files = json.loads(scd("generate", *self.ARGUMENTS, *chosen, "--json").stdout)["files"]
             assert [Image.open(file).tobytes() for file in files] == [picture.tobytes() for picture in drawn[name]]
 
@@ -285,15 +281,21 @@ class TestCompare:
 
 class TestBadInput:
     @pytest.mark.parametrize(("arguments", "said"), [
-        (["--method", "foo"], "'foo' is not one of 'scd'"),
-        (["--coupling", "foo"], "'foo' is not one of 'gumbel'"),
+        (["--method", "foo"], "'foo' is not one of 'ar', 'sjd', 'scd-maximal'"),
+        (["--method", "scd"], "'scd' is not one of 'ar'"),
+        (["--coupling", "maximal"], "--coupling"),
         (["--first-guess", "foo"], "'foo' is not one of 'uniform'"),
         (["--dtype", "int8"], "'int8' is not one of 'float64'"),
         (["--device", "abacus"], "abacus"),
         (["--window", 0], "'--window'.*: 0 is given: expected a number of at least 1"),
         (["--window", "wide"], "'wide' is given: expected a whole number of at least 1, or auto"),
-        (["--window", "auto"], "window is 'auto' for SCD-gumbel"),
-        (["--window", "auto", "--method", "ar"], "--window auto says nothing"),
+        (["--window", "auto"], "window is 'auto'"),
+        (["--window", "auto", "--method", "ar"], "window means nothing to ar, which takes no options: leave it out"),
+        (["--window", 2**31], "'--window'.*: 2147483648 is given: expected a number of at most 2147483647"),
+        (["--window", "9" * 200], "is given: expected a whole number"),
+        (["--branches", 2**63, "--method", "seed-exact"], "expected a number of at most 4096"),
+        (["--first-guess", "previous-frame"], "--first-guess previous-frame says nothing about pictures"),
+        (["-n", 10**12], "'-n'.*: 1000000000000 is given: expected a number of at most 1000000"),
         (["--window", "auto", "--method", "seed-exact", "--branches", 4], "branches is 4 with window='auto'"),
         (["--top-k", 0], "'--top-k'.*: 0 is given"),
         (["--top-p", 0], "'--top-p'.*: 0.0 is given: expected a number above 0 and at most 1"),
@@ -305,13 +307,12 @@ class TestBadInput:
         (["--seed", -1], "'--seed'.*: -1 is given"),
         (["--seed", 2**63], "seed is 9223372036854775808"),
         (["-n", 0], "'-n'.*: 0 is given"),
-        (["--coupling", "maximal", "--method", "sjd"], "--coupling maximal says nothing about --method sjd"),
-        (["--window", 2, "--method", "ar"], "--window 2 says nothing"),
-        (["--predict", "--method", "ar"], "--predict says nothing about --method ar"),
-        (["--branches", 4, "--method", "sjd"], "--branches says nothing about --method sjd"),
-        (["--branches", 4, "--coupling", "maximal"], "branches are given with maximal coupling"),
+        (["--window", 2, "--method", "ar"], "window means nothing to ar"),
+        (["--predict", "--method", "ar"], "predict means nothing to ar"),
+        (["--branches", 4, "--method", "sjd"], "branches means nothing to sjd, which takes window and first_guess"),
+        (["--branches", 4, "--method", "scd-maximal"], "branches means nothing to scd-maximal"),
         (["--branches", -1], "-1 is given: expected a number of at least 0"),
-        (["--first-guess", "above", "--method", "ar"], "--first-guess above says nothing"),
+        (["--first-guess", "above", "--method", "ar"], "first_guess means nothing to ar"),
         (["--size", "64"], "--size 64: expected a width and a height in pixels, such as 768x512"),
         (["--size", "0x64"], "--size 0x64"),
         (["--size", "32x64"], "size is 32x64: emoji makes pictures of 16x16"),
@@ -329,6 +330,7 @@ class TestBadInput:
         (["a cat", "--window", 0], "--window"),
         (["a cat", "--top-p", 1.5], "--top-p"),
         (["a cat", "--first-guess", "foo"], "'foo' is not one of"),
+        (["a cat", "--first-guess", "previous-frame"], "says nothing about pictures"),
         (["a cat", "--size", "32x64"], "size is 32x64: emoji makes pictures of 16x16"),
         (["a cat", "-o", "compare.jpg"], "'compare.jpg' does not end in .png"),
         (["a long prompt" * 9, "-o", "new/one.png"], "tokens: the model reads"),
@@ -416,7 +418,7 @@ class TestProcess:
 
     @staticmethod
     def run(*arguments: object, prepare: str = "") -> subprocess.CompletedProcess[str]:
-        program = f"import sys; from coupled_decoding.apps import cli\n{prepare}\nsys.exit(cli.main())"
+        program = f"import sys; from coupled_decoding.__main__ import main\n{prepare}\nsys.exit(main())"
         return subprocess.run([sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True,
                               timeout=300)
 
@@ -498,7 +500,7 @@ class TestBar:
         terminal = SimpleNamespace(isatty=lambda: True, write=written.append, flush=lambda: None, encoding="utf-8")
         monkeypatch.setattr(sys, "stderr", terminal)
         pipe = SimpleNamespace(generate_many=lambda rows, **how: iter([(1, rows[1]), (0, rows[0])]))
-        done = list(drawn(pipe, ["a cat", "a dog"], 2, method=cd.SJD(), size=None))
+        done = list(pictures_as_done(pipe, ["a cat", "a dog"], 2, method=cd.SJD(), size=None))
         assert done == [([1], "a dog"), ([0], "a cat")]
         last = "".join(written).strip().split("\r")[-1]
         assert re.match(r"SJD: 100%.* 2/2 .*picture", last)
@@ -513,7 +515,7 @@ class TestBar:
         last = "".join(written).strip().split("\r")[-1]
         assert last.startswith("SJD 100%")
         assert "8/8 tokens" in last
-        assert "left, 1.6 tokens a step" in last
+        assert "left, 1.6 tokens per step" in last
 
     def test_given_tokens_are_not_progress(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Two rows of three given and four drawn tokens; and listeners hear of every step."""
@@ -526,11 +528,5 @@ class TestBar:
                 bar(cd.Step(0, committed, [7, 7], 0, lambda: None))
         last = "".join(written).strip().split("\r")[-1]
         assert "8/8 tokens" in last
-        assert "left, 2.0 tokens a step" in last
+        assert "left, 2.0 tokens per step" in last
         assert [step.committed for step in heard] == [[5, 4], [7, 7]]
-
-
-def test_names_on_the_command_line_are_the_decoders() -> None:
-    assert [guess.value for guess in options.FirstGuessName] == list(GUESSES)
-    for coupling in options.CouplingName:
-        assert cd.SCD(coupling=coupling.value).coupling == coupling.value

@@ -1,28 +1,17 @@
-"""Experiments with drafts: names of kept figures, and that what is counted is what decoding does."""
+"""Experiments with drafts: that methods compare, and that what is counted is what decoding does."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import coupled_decoding as cd
 from benchmarks import drafts, first_draft
 
-FIGURES = Path(__file__).parents[2] / "docs/figures"
-
-
-def test_kept_names_are_those_that_the_script_looks_for() -> None:
-    kept = json.loads((FIGURES / "drafts.json").read_text())
-    items = {"picture": 100, "clip": 20}
-    assert {*kept} <= {drafts.name_of(experiment, method, items[experiment.drawn])
-                       for experiment in drafts.EXPERIMENTS for method in experiment.cases()}
-
 
 def test_methods_of_a_table_read_as_many_tokens() -> None:
     for experiment in drafts.EXPERIMENTS:
-        for method in experiment.cases():
-            beside = drafts.TREE if isinstance(method, drafts.PAC) else getattr(method, "branches", 0)
-            assert method.window + beside == experiment.tokens
+        for method in experiment.methods():
+            assert method.window + drafts.tokens_beside(method) == experiment.tokens
 
 
 def test_a_published_draft_is_accepted_where_its_label_puts_the_true_code_first(tiny_emoji: Path) -> None:
@@ -37,4 +26,4 @@ def test_a_published_draft_is_accepted_where_its_label_puts_the_true_code_first(
     # a window of a single position has no draft that could be accepted
     assert accepted <= published.count(1) <= accepted + len(texts)
     assert len({len(places) for places in watch.places.values()}) == 1
-    assert first_draft.table(watch.places, 2).count("\n| ") == 2 + len(watch.places)
+    assert first_draft.report(watch.places, 2, "").count("\n| ") == 2 + len(watch.places)

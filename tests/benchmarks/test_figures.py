@@ -1,4 +1,4 @@
-"""Kept figures of the documents: their names are still those that the scripts look for."""
+"""The committed figures: every table is made again of the results that are kept, without measuring."""
 
 from __future__ import annotations
 
@@ -8,49 +8,79 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import forward, nfe, roofline, video_nfe
-
-FIGURES = Path(__file__).parents[2] / "docs/figures"
-OF = ("clips", "clips_of", "model")
-"""What a name says besides the case."""
-
-
-def test_names_of_forwards() -> None:
-    kept = json.loads((FIGURES / "nfe.json").read_text())
-    assert {*kept} == {nfe.key(method, scale) for method, scale in nfe.cases(64)}
+import coupled_decoding as cd
+from benchmarks import drafts, forward, nfe, pages, roofline, seconds, timed, video_nfe, video_seconds
+from coupled_decoding.evaluation.bench.cases import Case
+from coupled_decoding.evaluation.bench.kept import VERSION
+from tests.benchmarks.helpers import FIGURES, committed, kept_of, tables_of
 
 
-def test_names_of_forwards_of_clips() -> None:
-    known = {video_nfe.name_of(case, {}) for case in video_nfe.cases()}
-    for name in json.loads((FIGURES / "video_nfe.json").read_text()):
-        case = {key: value for key, value in json.loads(name).items() if key not in OF}
-        assert json.dumps(case, sort_keys=True) in known
+class TestTables:
+    def test_forwards(self) -> None:
+        page = nfe.report(kept_of("nfe", nfe.cases(64), 100), 256, "")
+        assert tables_of(page.rstrip()) == committed("nfe")
+
+    def test_drafts(self) -> None:
+        items = {"picture": 100, "clip": 20}
+        results = {one: kept_of("drafts", one.cases(), items[one.drawn]) for one in drafts.EXPERIMENTS}
+        assert tables_of(drafts.report(results, "").rstrip()) == committed("drafts")
+
+    def test_forwards_of_clips(self) -> None:
+        cases = [*dict.fromkeys(video_nfe.cases())]
+        measured = kept_of("video_nfe", [Case(*case) for case in cases], 20)
+        page = video_nfe.report(dict(zip(cases, measured, strict=True)), "")
+        assert tables_of(page.rstrip()) == committed("video_nfe")
+
+    @pytest.mark.parametrize(("name", "bases"), [("seconds", seconds.BASES), ("video_seconds", video_seconds.BASES)])
+    def test_seconds(self, name: str, bases: dict[str, str]) -> None:
+        """The whole page: the file knows the machine and the weights."""
+        page = timed.report(timed.Results.read(FIGURES / f"{name}.json"), bases)
+        assert page == (FIGURES / f"{name}.md").read_text()
+
+    def test_what_is_left_of_forwards(self) -> None:
+        kept = json.loads((FIGURES / "nfe.json").read_text())["results"]
+        clips = json.loads((FIGURES / "video_nfe.json").read_text())["results"]
+        weights = {"emoji": json.loads([*kept][-1])["model"], "doom": json.loads([*clips][-1])["model"]}
+        page = "\n\n".join([*roofline.bounds(), *roofline.speedups(weights)])
+        assert tables_of(page) == committed("roofline")[:-1]
+
+    def test_what_a_step_may_take(self) -> None:
+        results = timed.Results.read(FIGURES / "seconds.json")
+        assert forward.allowed(results.seconds, results.nfe) == committed("forward")[-1]
+
+
+def test_every_page_says_on_which_weights_it_was_measured() -> None:
+    for path in FIGURES.rglob("*.md"):
+        assert "eights: " in path.read_text(), path.name
 
 
 class TestRoofline:
     def test_acceptance_is_that_of_the_most_pictures(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Of the published method without guidance, nothing cut; the same window of fewer pictures does not count."""
-        monkeypatch.setattr(roofline, "FIGURES", tmp_path)
-        plain = {"method": "SCD-gumbel", "window": 8, "first_guess": "uniform"}
+        monkeypatch.setattr(pages, "FIGURES", tmp_path)
+        plain = {**Case(cd.SCD(8), cd.Sampling(), 1.0).described, "model": "x"}
         cases = {3.0: plain | {"pictures": 100}, 9.0: plain | {"pictures": 2}, 4.0: plain | {"window": 16},
                  5.0: plain | {"window": 4, "guidance": 3.0}, 6.0: plain | {"window": 4, "branches": 4},
-                 7.0: plain | {"window": 4, "top_p": 0.8}, 8.0: plain | {"window": 4, "method": "SJD"}}
-        (tmp_path / "drafts.json").write_text(json.dumps(
-            {json.dumps(case): {"ratio": ratio} for ratio, case in cases.items()}))
-        assert roofline.fewer_forwards("nfe", "drafts") == {8: 3.0, 16: 4.0}
+                 7.0: plain | {"window": 4, "top_p": 0.8}, 8.0: plain | {"window": 4, "method": "SJD"},
+                 2.0: plain | {"window": 4, "model": "y"}}
+        results = {json.dumps({"pictures": 1, **case}): {"ratio": ratio} for ratio, case in cases.items()}
+        (tmp_path / "drafts.json").write_text(json.dumps({"version": VERSION, "results": results}))
+        assert roofline.fewer_forwards("x", "nfe", "drafts") == {8: 3.0, 16: 4.0}
 
     def test_page(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Every table whole; the sizes are those that the models' names say."""
         pytest.importorskip("matplotlib")
         assert [round(size.weights / 1e9, 1) for size in roofline.SIZES] == [0.0, 1.0, 6.1, 6.5, 7.1, 3.8]
-        (tmp_path / "nfe.json").write_text((FIGURES / "nfe.json").read_text())
-        monkeypatch.setattr(roofline, "FIGURES", tmp_path)
-        monkeypatch.setattr(roofline, "IMAGES", tmp_path)
+        kept = json.loads((FIGURES / "nfe.json").read_text())
+        model = json.loads([*kept["results"]][-1])["model"]
+        (tmp_path / "nfe.json").write_text(json.dumps(kept))
+        monkeypatch.setattr(pages, "weights_of", lambda *models: dict.fromkeys(models, model))
+        monkeypatch.setattr(pages, "FIGURES", tmp_path)
+        monkeypatch.setattr(pages, "IMAGES", tmp_path)
         monkeypatch.setattr(roofline, "bandwidth", lambda repeat: 1e9)
         monkeypatch.setattr(roofline, "peak", lambda repeat: 1e10)
         roofline.main(["--layers", "1", "--most", "2", "--repeat", "1"])
-        tables = [block.splitlines() for block in (tmp_path / "roofline.md").read_text().split("\n\n")
-                  if block.startswith("|")]
+        tables = [block.splitlines() for block in tables_of((tmp_path / "roofline.md").read_text())]
         rows = len(roofline.SIZES) * len(roofline.DEVICES)
         assert [len(table) - 2 for table in tables] == [rows, rows, 4]
         assert all(len({line.count("|") for line in table}) == 1 for table in tables)
@@ -70,6 +100,6 @@ class TestForward:
     def test_what_a_step_may_take(self) -> None:
         """A method in half as many steps may take twice as long for each."""
         seconds = {forward.GENERATE: [3.0, 3.0], "ours": [2.0, 1.0]}
-        *_, plain, ours = forward.allowed(seconds, {forward.GENERATE: [100, 100], "ours": [40, 60]})
+        *_, plain, ours = forward.allowed(seconds, {forward.GENERATE: [100, 100], "ours": [40, 60]}).splitlines()
         assert plain == f"| {forward.GENERATE} | 100.0 | 30.0 | 10.0 |"
         assert ours == "| ours | 50.0 | 30.0 | 20.0 |"

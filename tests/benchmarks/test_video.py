@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -14,55 +15,16 @@ from torch import Tensor
 import coupled_decoding as cd
 from benchmarks import video_nfe, video_quality, video_rows, video_seconds
 from benchmarks.video_rows import HELD_OUT, TOKENIZER
-from coupled_decoding.evaluation.bench.methods import compared
+from coupled_decoding.evaluation.bench import running
+from coupled_decoding.evaluation.bench.cases import Case, compared
+from coupled_decoding.evaluation.bench.work import ClipWork
 from coupled_decoding.evaluation.metrics.clips import psnr
 from coupled_decoding.media.pixels import to_pixels
-from data.held_out import CONTEXT, FRAMES, read_clips, write_clip
-from training.doom.data import CHOSEN_BY, held_out
-from training.doom.held_out import in_turn
-
-
-def test_committed_clips_are_held_out_and_of_all_scenarios() -> None:
-    """Of 33 frames of 64x64 pixels that are not all one; the seed in each name is that of a held-out episode."""
-    clips = read_clips()
-    names = [path.stem.split("-") for path in sorted(video_nfe.CLIPS.glob("*.webp"))]
-    assert len(clips) == len(names) == 24
-    assert all(held_out(int(seed)) for _, _, seed in names)
-    assert set(Counter(scenario for _, scenario, _ in names).values()) == {4}
-    assert all(len(clip) == FRAMES and clip[0].size == (64, 64) for clip in clips)
-    assert all(clip[0].tobytes() != clip[-1].tobytes() for clip in clips)
-
-
-def test_a_clip_is_read_as_it_was_written(tmp_path: Path) -> None:
-    """Without loss, frame by frame."""
-    frames = read_clips(most=1)[0][::-1]
-    write_clip(tmp_path / "0.webp", frames)
-    read = read_clips(tmp_path)[0]
-    assert [frame.tobytes() for frame in read] == [frame.tobytes() for frame in frames]
-
-
-def test_clips_that_are_not_there_are_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"holds no clips: python -m training.doom.held_out"):
-        read_clips(tmp_path)
-    with pytest.raises(ValueError, match="25 clips: .* holds 24"):
-        read_clips(most=25)
-
-
-def test_held_out_episodes_are_taken_from_scenarios_in_turn() -> None:
-    """None that was trained on or by which checkpoints were chosen; when a scenario is used up the others go on."""
-    names = ("my_way_home", "take_cover", "my_way_home")
-    episodes = [{"held_out": i % 2 == 1, "scenario": names[i % 3]} for i in range(2 * CHOSEN_BY + 30)]
-    chosen = in_turn(episodes, 15)
-    assert min(chosen) >= 2 * CHOSEN_BY
-    assert all(episodes[i]["held_out"] for i in chosen)
-    assert [episodes[i]["scenario"] for i in chosen][:4] == ["my_way_home", "take_cover"] * 2
-    assert len(set(chosen)) == 15
-    with pytest.raises(ValueError, match="16 clips: 15 held-out episodes are left"):
-        in_turn(episodes, 16)
+from data.held_out import CONTEXT, FRAMES, read_clips
 
 
 def test_forwards_of_every_case(tiny_doom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """AR takes one forward a token; a second run measures nothing; tables and plot are there."""
+    """AR takes one forward per token; a second run measures nothing; tables and plot are there."""
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(video_nfe, "FRAMES", CONTEXT + 3)
@@ -71,7 +33,7 @@ def test_forwards_of_every_case(tiny_doom: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(video_nfe, "PUBLISHED", {"SJD": (2272.8, 1886.4)})
     arguments = ["--clips", "3", "--model", str(tiny_doom)]
     video_nfe.main(arguments)
-    kept = json.loads(Path("docs/figures/video_nfe.json").read_text())
+    kept = json.loads(Path("docs/figures/video_nfe.json").read_text())["results"]
     rows = [json.loads(name) | result for name, result in kept.items()]
     tokens = 4 * 3
     assert [row["nfe"] for row in rows if row["method"] == "AR"] == [tokens, tokens]
@@ -83,21 +45,21 @@ def test_forwards_of_every_case(tiny_doom: Path, tmp_path: Path, monkeypatch: py
     assert "| previous-frame-distribution | " in table
     assert "|  |" not in table
     assert Path("docs/images/video_nfe.png").stat().st_size > 1000
-    monkeypatch.setattr(video_nfe, "measure", lambda *_: pytest.fail("a case was measured again"))
+    monkeypatch.setattr(running, "summarise", lambda *_: pytest.fail("a case was measured again"))
     video_nfe.main(arguments)
 
 
-def test_forwards_do_not_depend_on_the_batch(tiny_doom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forwards_do_not_depend_on_the_batch(tiny_doom: Path) -> None:
     """Three clips in batches of two and one have the seeds that they have in one batch."""
-    monkeypatch.setattr(video_nfe, "FRAMES", CONTEXT + 6)
-    pipe, clips = cd.from_pretrained(tiny_doom, dtype="float64"), read_clips(most=3)
+    contexts = [clip[:CONTEXT] for clip in read_clips(most=3)]
+    work = ClipWork(cd.from_pretrained(tiny_doom, dtype="float64"), contexts, CONTEXT + 6)
     for method in compared(4):
-        case = (method, cd.Sampling())
-        assert video_nfe.measure(pipe, clips, 2, case) == pytest.approx(video_nfe.measure(pipe, clips, 3, case))
+        apart, together = (running.summarise(work, Case(method, cd.Sampling(), batch=batch)) for batch in (2, 3))
+        assert asdict(apart) == pytest.approx(asdict(together))
 
 
 def test_seconds_of_every_method(tiny_doom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two clips, each alone; AR takes one forward a token."""
+    """Of two clips, each alone; AR takes one forward per token."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(video_seconds, "WINDOWS", (4,))
     monkeypatch.setattr(video_seconds, "FRAMES", CONTEXT + 6)

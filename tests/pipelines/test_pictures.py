@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -53,14 +54,14 @@ def test_compiling_takes_the_transformer_and_changes_no_token(
 ) -> None:
     """The forward can be traced, cache and branches included; how fast what comes of it is, is torch's affair."""
     plain, traced = (cd.from_pretrained(tiny_emoji, dtype="float64") for _ in range(2))
-    traced.model.transformer.compile(backend="eager", fullgraph=True, dynamic=True)
+    traced.model.backbone.decoder.compile(backend="eager", fullgraph=True, dynamic=True)
     for method in (METHODS[0], METHODS[-1]):
         one, other = (pipe(["a heart", "pizza"], method=method, guidance_scale=2.0, seed=7) for pipe in (plain, traced))
         assert torch.equal(one.tokens, other.tokens)
 
     compiled: list[torch.nn.Module] = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda module, **options: compiled.append(module))
-    assert cd.from_pretrained(tiny_emoji, compile=True).model.transformer is compiled[0]
+    assert cd.from_pretrained(tiny_emoji, compile=True).model.backbone.decoder is compiled[0]
 
 
 def test_other_prompts_and_windows_compile_nothing_anew(tiny_emoji: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +97,7 @@ def test_transformers_loads_the_same_checkpoint(tiny_emoji: Path) -> None:
     session = pipe.model.session(["a heart"], 1.0, pipe.model.size)
     ours = session.forward(session.last_token.unsqueeze(1), session.last_position.unsqueeze(1))
     with torch.no_grad():
-        own = plain(torch.tensor([pipe.model.prompt_ids("a heart")])).logits[0, -1, :24]
+        own = plain(torch.tensor([pipe.model.prompt_ids("a heart", pipe.model.size)])).logits[0, -1, :24]
     torch.testing.assert_close(ours[0, 0], own, rtol=0, atol=1e-12)
 
 
@@ -122,6 +123,15 @@ def test_bad_calls_are_refused_with_one_sentence(tiny_emoji: Path, arguments: di
 def copy(tiny_emoji: Path, tmp_path: Path) -> Path:
     """A copy of the checkpoint to damage."""
     return Path(shutil.copytree(tiny_emoji, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("prompts", [None, b"a cat", 7, ["a cat", None], [b"a cat"], ["a cat", 7], [["a cat"]]])
+def test_a_prompt_that_is_no_text_is_refused(tiny_emoji: Path, prompts: Any) -> None:
+    pipe = cd.from_pretrained(tiny_emoji)
+    for draw in (pipe, pipe.generate_many):
+        with pytest.raises(TypeError, match=r"a prompt is .*, which is no text: give a str, or a list of them"):
+            draw(prompts)
+    assert pipe(one for one in ["a cat", "a dog"]).prompts == ["a cat", "a dog"]
 
 
 def test_missing_files_are_named(copy: Path) -> None:

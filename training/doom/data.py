@@ -103,7 +103,8 @@ def record(game: Any, seed: int) -> np.ndarray | None:
     game.set_seed(int(seed))
     game.new_episode()
     game.send_game_command("god")
-    agent, frames, place = Agent(rng), [], None
+    agent, place = Agent(rng), None
+    frames: list[np.ndarray] = []
     game.make_action([float(rng.uniform(0, 360)), 0.0, 0.0], WARM_UP)
     while len(frames) < FRAMES:
         if game.is_episode_finished():

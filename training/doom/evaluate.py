@@ -17,7 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 import coupled_decoding as cd
-from coupled_decoding.evaluation.bench.figures import save_figure
+from coupled_decoding.evaluation.bench import fingerprint
+from coupled_decoding.evaluation.bench.plots import save_figure
 from coupled_decoding.evaluation.metrics.clips import psnr
 from coupled_decoding.evaluation.metrics.entropy import mean_entropy
 from coupled_decoding.media.pixels import to_pixels
@@ -38,7 +39,7 @@ def nats(model: DoomModel, codes: Tensor) -> float:
     session = model.session(codes[:, :known], FRAMES, None)
     fed = codes[:, known - 1 : -1]
     logits = session.forward(fed, session.last_position.unsqueeze(1) + torch.arange(fed.shape[1]))
-    drawn = codes[:, known:] - model.transformer.sizes.first_codes
+    drawn = codes[:, known:] - model.sizes.first_codes
     return float(torch.nn.functional.cross_entropy(logits.flatten(0, 1), drawn.flatten()))
 
 
@@ -71,6 +72,7 @@ def loss_curves(path: Path) -> None:
 def main() -> None:
     pipe = cd.from_pretrained("doom")
     model = pipe.model
+    assert isinstance(model, DoomModel)
     clips = read_clips(most=24)
     pixels = torch.stack([to_pixels(clip, model.size, model.device) for clip in clips])
     codes = model.encode(clips)
@@ -79,6 +81,7 @@ def main() -> None:
     changes = codes[:, model.length_of(1) :].view(len(codes), FRAMES - 1, -1)
     session = model.session(out.context_tokens, FRAMES, None)
     figures = {
+        "weights": fingerprint.of_model("doom"),
         "clips": len(clips),
         "tokenizer PSNR, dB, first frame": float(quality[:, 0].mean()),
         "tokenizer PSNR, dB, later frames": float(quality[:, 1:].mean()),

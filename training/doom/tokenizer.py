@@ -97,7 +97,8 @@ class Training:
     """One step after another over streams of clips."""
 
     def __init__(self, model: ClipTokenizer, streams: Streams, learning_rate: float) -> None:
-        self.model, self.streams, self.step = model.to(memory_format=torch.channels_last), streams, 0
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch does not declare this one
+        self.model, self.streams, self.step = model, streams, 0
         self.picture_book, self.change_book = MovingCodebook(model.picture), MovingCodebook(model.change)
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
         self.perceptual = PerceptualLoss()
@@ -132,7 +133,8 @@ class Training:
         before, last, loss = streams.before, streams.last, torch.zeros(())
         x = decoded = before
         began = torch.from_numpy(new).view(-1, 1, 1)
-        seen, chosen = [], []
+        seen: list[Tensor] = []
+        chosen: list[Tensor] = []
         for x in streams.next().unbind(1):
             latents = change.latents(x, before).float()
             flat = latents.flatten(0, 2).detach()
@@ -154,10 +156,10 @@ class Training:
             change.usage.copy_(self.change_book.counts / self.change_book.counts.sum())
         return loss / AT_ONCE
 
-    @torch.autocast("cpu", enabled=False)  # depthwise convolutions are no faster in bfloat16
     def texture_loss(self, decoded: Tensor, target: Tensor) -> Tensor:
         """Of frames ``[B, 3, H, W]``."""
-        return self.perceptual(decoded, target)
+        with torch.autocast("cpu", enabled=False):  # depthwise convolutions are no faster in bfloat16
+            return self.perceptual(decoded, target)
 
     def advance(self) -> float:
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -200,7 +202,7 @@ def straight_through(latents: Tensor, quantised: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-@torch.autocast("cpu", dtype=torch.bfloat16)
+@torch.autocast("cpu", dtype=torch.bfloat16)  # type: ignore[untyped-decorator]
 def quality(model: ClipTokenizer, clips: Tensor) -> dict[str, float]:
     """Of clips ``[B, T, 3, H, W]``: PSNR in dB by age, and how easily the codes of later frames are foreseen."""
     codes = model.encode(clips)

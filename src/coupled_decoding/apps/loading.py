@@ -2,58 +2,82 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coupled_decoding.apps.errors import BadInput, refusing
-from coupled_decoding.apps.options import DtypeName
 
 if TYPE_CHECKING:
     from coupled_decoding.pipelines.pictures import PicturePipeline
     from coupled_decoding.pipelines.video import VideoPipeline
 
 
-def load_pictures(model: str, dtype: DtypeName | None, device: str | None, compiled: bool) -> PicturePipeline:
-    """A model that draws pictures of prompts."""
+@dataclass(frozen=True)
+class Where:
+    """Which model computes, and how."""
+
+    model: str
+    dtype: str | None
+    device: str | None
+    compiled: bool = False
+    allow_torchscript: bool = False
+
+    @property
+    def folder(self) -> Path | None:
+        """Of a model that is on this machine under a path of the user's."""
+        return Path(self.model) if self.model and os.path.isdir(self.model) else None
+
+
+def load_pictures(where: Where, size: tuple[int, int] | None) -> PicturePipeline:
+    """A model that draws pictures of prompts, and of this size if one is asked for."""
+    model = where.model
     from coupled_decoding.models.contract import VideoModel
+    from coupled_decoding.pipelines.load import recognised
 
     with refusing(ValueError, OSError):
-        family = _family(model)
+        folder, family = recognised(model)
         if issubclass(family, VideoModel):
             raise BadInput(f"{model!r} is a video model ({family.card.name}), and this command draws pictures: use "
-                           f"scd video CONTEXT --model {model}, which goes on with a clip")
-        if family.card.tokens_only:
-            raise BadInput(f"{model!r} gives no pictures here, {family.card.tokens_only}")
-    return _load(model, dtype, device, compile=compiled)
+                           f"scd video CONTEXT --model {model}, which continues a clip")
+        if family.tokens_only:
+            raise BadInput(f"{model!r} gives no pictures here, {family.tokens_only}")
+        if size is not None:
+            family.check_size(folder, size)
+    pipe: PicturePipeline = _load(where)
+    with refusing(ValueError):
+        pipe.model.layout_of(size or pipe.model.size)
+    return pipe
 
 
-def load_video(
-    model: str, dtype: DtypeName | None, device: str | None, compiled: bool, allow_torchscript: bool
-) -> VideoPipeline:
-    """A model that goes on with clips."""
+def load_video(where: Where) -> VideoPipeline:
+    """A model that continues clips."""
+    model = where.model
     from coupled_decoding.models.contract import VideoModel
 
     with refusing(ValueError, OSError):
         family = _family(model)
         if not issubclass(family, VideoModel):
-            raise BadInput(f"{model!r} is a picture model ({family.card.name}), and this command goes on with clips: "
-                           f"use scd generate PROMPT --model {model}")
-        if family.frames_by_torchscript and not allow_torchscript:
+            raise BadInput(f"{model!r} is a picture model ({family.card.name}), and this command continues clips: use "
+                           f"scd generate PROMPT --model {model}")
+        if family.frames_by_torchscript and not where.allow_torchscript:
             raise BadInput(f"{model!r} reads and makes frames by TorchScript files, which are programs and run with "
                            "your rights: give --allow-torchscript if you trust them")
-    return _load(model, dtype, device, compile=compiled, allow_torchscript=allow_torchscript)
+    pipe: VideoPipeline = _load(where)
+    return pipe
 
 
-def load_any(
-    model: str, dtype: DtypeName | None, device: str | None, allow_torchscript: bool
-) -> PicturePipeline | VideoPipeline:
+def load_any(where: Where) -> PicturePipeline | VideoPipeline:
     """A model of either kind, also one whose tokens are no pictures by themselves."""
     from coupled_decoding.models.contract import VideoModel
 
     with refusing(ValueError, OSError):
-        family = _family(model)
+        family = _family(where.model)
     if issubclass(family, VideoModel):
-        return load_video(model, dtype, device, False, allow_torchscript)
-    return _load(model, dtype, device)
+        return load_video(where)
+    pipe: PicturePipeline = _load(where)
+    return pipe
 
 
 def _family(model: str) -> Any:
@@ -62,9 +86,10 @@ def _family(model: str) -> Any:
     return recognised(model)[1]
 
 
-def _load(model: str, dtype: DtypeName | None, device: str | None, **more: Any) -> Any:
+def _load(where: Where) -> Any:
     import coupled_decoding as cd
 
-    where = {"device_map": "auto"} if device == "auto" else {"device": device}
+    place = {"device_map": "auto"} if where.device == "auto" else {"device": where.device}
     with refusing(ValueError, OSError, ModuleNotFoundError):
-        return cd.from_pretrained(model, dtype=dtype.value if dtype else None, **where, **more)
+        return cd.from_pretrained(where.model, dtype=where.dtype, allow_torchscript=where.allow_torchscript,
+                                  compile=where.compiled, **place)

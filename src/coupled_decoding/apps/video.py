@@ -1,52 +1,44 @@
-"""``scd video``: clips that go on from given frames, by one method or by all of them side by side."""
+"""``scd video``: clips that continue given frames, by one method or by all of them side by side."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from math import ceil, sqrt
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from coupled_decoding.apps import options
-from coupled_decoding.apps.comparing import draw_with_each, measures_of_each
+from coupled_decoding.apps.contexts import footage_of, tokens_drawn
 from coupled_decoding.apps.errors import BadInput, refusing
-from coupled_decoding.apps.films import Reel, film
-from coupled_decoding.apps.folders import check_not_folders, prepared_folder
-from coupled_decoding.apps.footage import footage_of, tokens_drawn
-from coupled_decoding.apps.loading import load_video
-from coupled_decoding.apps.preview import Preview
-from coupled_decoding.apps.progress import DecodingBar
-from coupled_decoding.apps.reports import (
-    circumstances,
-    column_note,
-    measures,
-    method_name,
-    same_tokens,
-    sameness,
-    shared_metadata,
-    summary,
-    table,
-)
-from coupled_decoding.apps.results import print_json, say_drawn, writing
+from coupled_decoding.apps.loading import Where, load_video
+from coupled_decoding.apps.measured import Measured, documents, heading, same_tokens, sameness, summary, table
+from coupled_decoding.apps.output import check_output, free_name, print_json, say_drawn, writing
+from coupled_decoding.apps.progress import draw_with_each
+from coupled_decoding.apps.prompts import typed_prompts
+from coupled_decoding.apps.records import circumstances, shared_metadata
 
 if TYPE_CHECKING:
     import coupled_decoding as cd
-    from coupled_decoding.pipelines.video import Videos
+    from coupled_decoding.apps.sheets.films import Reel
+    from coupled_decoding.media.footage import Footage
+    from coupled_decoding.pipelines.video import VideoPipeline, Videos
 
-Rows = list[tuple[str, list[Reel]]]
-"""Of a film: each with its title."""
+OUTPUT = Path("clip.gif")
 
 
 def video(
     context: Annotated[str, typer.Argument(
         metavar="CONTEXT", show_default=False,
-        help="What to go on from: a video file, an animation, a folder of pictures, a picture, or a built-in example.",
+        help="What to continue: a video file, an animation, a folder of pictures, a picture, or a built-in example.",
     )],
-    output: Annotated[Path, typer.Option("--output", "-o", help="MP4 or GIF file for the clip.")] = Path("clip.gif"),
-    num_frames: options.NumFrames = 24,
+    output: Annotated[Path | None, typer.Option(
+        "--output", "-o", show_default=f"{OUTPUT}, or the next free name", help="MP4 or GIF file for the clip.")]
+    = None,
+    num_frames: options.NumFrames = options.NEW_FRAMES,
     context_frames: options.ContextFrames = None,
     start: options.Start = 0,
     clips: options.Clips = 1,
@@ -56,10 +48,7 @@ def video(
     model: options.Model = "doom",
     prompt: Annotated[str | None, typer.Option(
         show_default=False, help="A text, for models that read one beside the frames.")] = None,
-    method: Annotated[options.MethodName | None, typer.Option(
-        show_default="scd", help="How to decode; ar is one token a forward.")] = None,
-    coupling: Annotated[options.CouplingName | None, typer.Option(
-        show_default="gumbel", help="How scd couples a draft with the draft before it.")] = None,
+    method: options.Method = None,
     first_guess: options.FirstGuess = None,
     window: options.Window = None,
     predict: options.Predict = False,
@@ -74,7 +63,7 @@ def video(
     allow_torchscript: options.AllowTorchscript = False,
     as_json: options.Json = False,
 ) -> None:
-    """Go on with a clip.
+    """Continue a clip.
 
     Writes an MP4 file (with the extra coupled-decoding[video]) or a GIF file. The frames that were given have an orange
     edge, those that were drawn a blue one. The file's comment says what draws the same again.
@@ -87,97 +76,124 @@ def video(
     All methods side by side, and how many forwards each took:
       scd video maze --compare --seed 7 -o methods.gif
     """
-    from coupled_decoding.media.films import check_film, save_film
-    from coupled_decoding.media.footage import find_footage
-
-    with refusing(ValueError, FileNotFoundError, ModuleNotFoundError):
-        check_film(output)
-        place = find_footage(context)
-    written = [output] if preview is None else [output, preview]
-    _check_files(written, preview, place)
+    where = Where(model, dtype, device, compiled, allow_torchscript)
+    place, files = _files(context, output, preview, where)
     if prompt is not None:
-        options.check_prompts([prompt])
-    first_seed = options.seed_of(seed)
-    methods = _methods(compare, method, coupling, options.Drafting(window, first_guess, predict, branches))
-    with ExitStack() as folders:
-        for file in written:
-            folders.enter_context(prepared_folder(file.parent))
-        pipe = load_video(model, dtype, device, compiled, allow_torchscript)
-        sampling = options.sampling_of(pipe.model.sampling, temperature, top_k, top_p)
-        footage = footage_of(pipe.model, place, start, context_frames)
-        given, whole = len(footage.frames), len(footage.frames) + num_frames
-        tokens = clips * tokens_drawn(pipe.model, given, num_frames)
-        titles = [f"seed {first_seed + number}" for number in range(clips)]
-        show = [] if preview is None else [Preview(preview, titles, given)]
-        with refusing(ValueError, FileNotFoundError):
-            draw = partial(pipe, context_tokens=pipe.model.encode([footage.frames]), num_frames=whole, prompts=prompt,
-                           sampling=sampling, seed=first_seed, clips_per_context=clips)
-            if compare:
-                outs = draw_with_each(methods, draw, tokens, show)
-            else:
-                with DecodingBar(methods[0].name, tokens, show) as bar:
-                    outs = [draw(method=methods[0], on_step=bar)]
-        for one in show:
-            one.write(outs[-1].frames)
-        measured = measures_of_each(methods, outs, "clip") if compare else [measures(methods[0], outs[0], "clip")]
-        rows, heads = _side_by_side(outs, measured, titles) if compare else (_in_a_square(outs[0], titles), [])
-        metadata = {**shared_metadata(outs, seeds=outs[0].seeds), "context": context, "start": str(start)}
-        with writing(output):
-            save_film(film(rows, given, heads), whole, output, pipe.model.frames_per_second, metadata)
-
+        typed_prompts([prompt])
+    drafting, first_seed = options.Drafting(window, first_guess, predict, branches), options.seed_of(seed)
+    methods = _methods(compare, method, drafting)
+    pipe = load_video(where)
+    sampling = options.Drawing(temperature, top_k, top_p).sampling(pipe.model.sampling)
+    asked = Asked(pipe, footage_of(pipe.model, place, start, context_frames), num_frames,
+                  [f"seed {first_seed + number}" for number in range(clips)], files)
+    outs = _draw(asked, methods, prompts=prompt, sampling=sampling, seed=first_seed)
+    measured = [Measured.of(one, out) for one, out in zip(methods, outs, strict=True)]
+    _write(asked, measured, outs, {"context": context, "start": str(start)})
     same = same_tokens(outs[0], outs[-1])
     if as_json:
         print_json({
-            "file": str(output), "preview": str(preview) if preview else None,
-            **circumstances(pipe, outs[0].seeds, sampling, context=context, start=start, context_frames=given,
-                            frames=whole, frames_per_second=pipe.model.frames_per_second, prompt=prompt),
-            **({"methods": measured, "same_clips_by_ar_and_seed_exact": same} if compare else measured[0]),
+            "file": str(files[0]), "preview": str(preview) if preview else None,
+            **circumstances(pipe, outs[0].seeds, sampling=sampling, context=context, start=start, prompt=prompt,
+                            context_frames=asked.given, frames=asked.frames,
+                            frames_per_second=pipe.model.frames_per_second),
+            **({"methods": documents(measured), "same_clips_by_ar_and_seed_exact": same} if compare else
+               measured[0].document()),
         })
         return
     if compare:
-        typer.echo(table(measured))
-        typer.echo(sameness(same, clips, "clip"))
-    for file in written:
+        typer.echo(f"{table(measured)}\n{sameness(same, clips, 'clip')}")
+    for file in files:
         typer.echo(file)
     say_drawn(seed, first_seed)
     if not compare:
-        typer.echo(summary(measured[0], "clip"))
+        typer.echo(summary(measured[0]))
 
 
-def _check_files(written: list[Path], preview: Path | None, place: Path) -> None:
-    """Refuse files that cannot be written, or that are being read."""
+@dataclass(frozen=True)
+class Asked:
+    """What is to be drawn, and where it goes."""
+
+    pipe: VideoPipeline
+    footage: Footage
+    drawn: int
+    """Frames to draw after the context."""
+    titles: list[str]
+    """One per clip."""
+    files: list[Path]
+    """The film, and the preview if there is one."""
+
+    @property
+    def given(self) -> int:
+        """Frames of the context."""
+        return len(self.footage.frames)
+
+    @property
+    def frames(self) -> int:
+        """Of a whole clip."""
+        return self.given + self.drawn
+
+
+def _files(context: str, output: Path | None, preview: Path | None, where: Where) -> tuple[Path, list[Path]]:
+    """The footage, and the files to write; those that cannot be written, or that are being read, are refused."""
+    from coupled_decoding.media.films import check_film
+    from coupled_decoding.media.footage import find_footage
+
+    file = free_name(OUTPUT) if output is None else output
+    with refusing(ValueError, FileNotFoundError, ModuleNotFoundError):
+        check_film(file)
+        place = find_footage(context)
     if preview is not None and preview.suffix.lower() != ".png":
         raise BadInput(f"{str(preview)!r} does not end in .png: the preview is a PNG file")
-    check_not_folders(written)
-    for file in written:
-        if file.exists() and file.samefile(place):
-            raise BadInput(f"{str(file)!r} is the context, and would be written over: give another file")
+    files = [file, *([preview] if preview else [])]
+    what = "a frame of the context" if place.is_dir() else "the context"
+    check_output(files, {what: place, "a file of the model": where.folder})
+    return place, files
 
 
-def _methods(
-    compare: bool, method: options.MethodName | None, coupling: options.CouplingName | None,
-    drafting: options.Drafting,
-) -> list[cd.Method]:
-    if not compare:
-        return [options.method_of(method or options.MethodName.scd, coupling, drafting)]
-    for name, choice in (("method", method), ("coupling", coupling)):
-        if choice is not None:
-            raise BadInput(f"--{name} {choice.value} says nothing about --compare, which runs every method")
-    return options.every_method(drafting)
+def _methods(compare: bool, method: str | None, drafting: options.Drafting) -> list[cd.Method]:
+    if compare and method is not None:
+        raise BadInput(f"--method {method} says nothing about --compare, which runs every method: leave one out")
+    return options.every_method(drafting) if compare else [options.method_of(method, drafting)]
 
 
-def _in_a_square(out: Videos, titles: list[str]) -> Rows:
-    """Clips of one method, in about as many rows as columns."""
-    reels = [Reel(frames, f"{title}, {nfe} forwards")
-             for frames, title, nfe in zip(out.frames, titles, out.trace.nfe.tolist(), strict=True)]
-    columns = ceil(sqrt(len(reels)))
-    return [("", reels[first : first + columns]) for first in range(0, len(reels), columns)]
+def _draw(asked: Asked, methods: Sequence[cd.Method], **how: object) -> list[Videos]:
+    """Clips by each method; the preview grows meanwhile."""
+    from coupled_decoding.apps.sheets.preview import Preview
+
+    model, clips = asked.pipe.model, len(asked.titles)
+    tokens = clips * tokens_drawn(model, asked.given, asked.drawn)
+    shown = [Preview(file, asked.titles, asked.given) for file in asked.files[1:]]
+    with refusing(ValueError, FileNotFoundError):
+        draw = partial(asked.pipe, context_tokens=model.encode([asked.footage.frames]), num_frames=asked.frames,
+                       clips_per_context=clips, **how)  # type: ignore[arg-type]
+    outs = draw_with_each(methods, draw, tokens, shown)
+    for one in shown:
+        one.write(outs[-1].frames)
+    return outs
 
 
-def _side_by_side(
-    outs: list[Videos], measured: list[dict[str, Any]], titles: list[str]
-) -> tuple[Rows, list[tuple[str, str]]]:
-    """A column a method, a row a clip; and what stands above the columns."""
-    rows = [(title, [Reel(out.frames[row], f"{one['nfe'][row]} forwards")
-                     for out, one in zip(outs, measured, strict=True)]) for row, title in enumerate(titles)]
-    return rows, [(method_name(one), column_note(one)) for one in measured]
+def _write(asked: Asked, measured: Sequence[Measured], outs: Sequence[Videos], metadata: dict[str, str]) -> None:
+    from coupled_decoding.apps.sheets.films import film
+    from coupled_decoding.media.films import save_film
+
+    rate, file = asked.pipe.model.frames_per_second, asked.files[0]
+    rows = _rows(asked, measured, outs)
+    heads = [heading(one) for one in measured] if len(outs) > 1 else []
+    with writing(file):
+        save_film(film(rows, asked.given, heads), asked.frames, file, rate,
+                  {**shared_metadata(outs, seeds=outs[0].seeds), **metadata})
+
+
+def _rows(
+    asked: Asked, measured: Sequence[Measured], outs: Sequence[Videos]
+) -> list[tuple[str, list[Reel]]]:
+    """Rows of the film, each with a title: one per clip, with one column per method; or clips of one in a square."""
+    from coupled_decoding.apps.sheets.films import Reel
+
+    reels = [[(out.frames[number], f"{one.nfe[number]} forwards") for out, one in zip(outs, measured, strict=True)]
+             for number in range(len(asked.titles))]
+    if len(outs) > 1:
+        return [(title, [Reel(*reel) for reel in row]) for title, row in zip(asked.titles, reels, strict=True)]
+    alone = [Reel(frames, f"{title}, {said}") for title, [(frames, said)] in zip(asked.titles, reels, strict=True)]
+    columns = ceil(sqrt(len(alone)))
+    return [("", alone[first : first + columns]) for first in range(0, len(alone), columns)]

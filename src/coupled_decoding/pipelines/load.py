@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from importlib.resources import files
@@ -88,10 +89,10 @@ def from_pretrained(
         ValueError: files that are damaged or of no family that is known, or a precision or device that is not.
     """
     folder, family = recognised(name)
-    model = family(folder, Placement(_dtype(dtype), _device(device), device_map, allow_torchscript))
+    model = family.load(folder, Placement(_dtype(dtype), _device(device), device_map, allow_torchscript))
     if compile:
         model.backbone.compile()
-    title = folder.name if Path(name).is_dir() else str(name)
+    title = (folder.resolve().name or str(folder)) if os.path.isdir(name) else str(name)
     return VideoPipeline(model, title) if isinstance(model, VideoModel) else PicturePipeline(model, title)
 
 
@@ -102,22 +103,29 @@ def recognised(name: str | Path) -> tuple[Path, type[PictureModel] | type[VideoM
     if family is None:
         known = ", ".join(family.name for family in FAMILIES)
         raise ValueError(f"{folder} is no checkpoint of a known family ({known}): `scd models` lists the files of each")
-    return folder, family.load()
+    return folder, family.model_class()
 
 
 def _folder(name: str) -> Path:
     if name in SHIPPED:
         return Path(str(files("coupled_decoding") / "pretrained" / name))
-    if Path(name).is_dir():
+    if os.path.isdir(name):
         return Path(name)
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        raise FileNotFoundError(f"there is no model {name!r}: give a shipped one ({', '.join(SHIPPED)}), a folder, or "
-                                "an id on the hub such as owner/name")
+    give = f"give a shipped one ({', '.join(SHIPPED)}), a folder, or an id on the hub such as owner/name"
+    if not name.strip():
+        raise FileNotFoundError(f"the model is {name!r}, which names none: {give}")
+    if os.path.isfile(name):
+        raise FileNotFoundError(f"the model {name!r} is a file: {give}")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith("."):
+        there = "folder" if re.match(r"[./~\\]", name) or name.endswith("/") else "model"
+        raise FileNotFoundError(f"there is no {there} {name!r}: {give}")
     from huggingface_hub import snapshot_download  # slow to import, and only needed here
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(name))
+    except HFValidationError as error:
+        raise FileNotFoundError(f"there is no folder {name!r}, and it is no id on the hub: {give}") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise FileNotFoundError(f"no folder is named {name!r}, and the hub gave no such model: {reason}") from error
@@ -134,8 +142,9 @@ def _dtype(dtype: torch.dtype | str | None) -> torch.dtype:
 
 def _device(device: torch.device | str | None) -> torch.device:
     try:
-        found = torch.device(device or "cpu")
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+        found = torch.device("cpu" if device is None else device)
+        torch.zeros(1, device=found).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = "it holds no numbers" if "meta" in str(device) else str(error).strip().splitlines()[0]
+        raise ValueError(f"device {str(device)!r} cannot be used: {reason}") from error
     return found

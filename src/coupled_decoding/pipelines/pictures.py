@@ -14,10 +14,10 @@ from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.loop import Decoded, Decoding, decode
 from coupled_decoding.decoding.methods import SCD, Method
 from coupled_decoding.decoding.sampling import Sampling
-from coupled_decoding.decoding.session import Session
 from coupled_decoding.decoding.trace import Step, Trace
 from coupled_decoding.media.pixels import Size
 from coupled_decoding.models.contract import PictureModel
+from coupled_decoding.models.prompts import texts_of
 from coupled_decoding.pipelines.metadata import recipe
 
 
@@ -97,6 +97,10 @@ class PicturePipeline:
         )
         return self._pictures(asked, asked.rows, decoded)
 
+    def check(self, prompt: str, size: tuple[int, int] | None = None) -> None:
+        """Whether the model reads a prompt, without a forward. ValueError says why it does not."""
+        self.model.check_prompt(prompt, size or self.model.size)
+
     def generate_many(
         self,
         prompts: str | Sequence[str],
@@ -135,7 +139,7 @@ class PicturePipeline:
 
     def _stream(self, asked: Asked, seeds: list[int], batch: int) -> Iterator[tuple[int, Pictures]]:
         total, started = len(asked.rows), min(batch, len(asked.rows))
-        session = self._session(asked, asked.rows[:started])
+        session = self.model.session(asked.rows[:started], asked.scale, asked.size)
         run = Decoding(session, asked.method, asked.layout)
         number = list(range(started))  # of the picture in each row
         for row in range(started):
@@ -151,26 +155,19 @@ class PicturePipeline:
                 yield which, self._pictures(asked, [asked.rows[which]], decoded)
             fresh = range(started, min(started + len(report.ended), total))
             if fresh:
-                read = self._session(asked, asked.rows[fresh.start : fresh.stop])
+                read = self.model.session(asked.rows[fresh.start : fresh.stop], asked.scale, asked.size)
                 for source, (row, following) in enumerate(zip(report.ended, fresh, strict=False)):
                     session.adopt(row, read, source)
                     run.open(row, seeds[following], sampling=asked.sampling)
                     number[row] = following
                 started = fresh.stop
 
-    def _session(self, asked: Asked, rows: Sequence[str]) -> Session:
-        session = self.model.session(rows, asked.scale, asked.size)
-        if not session.refills:
-            raise ValueError(f"{self.model.card.name} reads prompts in batches that cannot be refilled: call the "
-                             "pipeline with some prompts at a time")
-        return session
-
     def _asked(
         self, prompts: str | Sequence[str], method: Method | None, sampling: Sampling | None,
         guidance_scale: float | None, images_per_prompt: int, size: Size | None,
     ) -> Asked:
         """What a call asks for, with the model's own in place of what it leaves open; ValueError where it is wrong."""
-        prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        prompts = texts_of(prompts)
         if not prompts:
             raise ValueError("no prompts: give at least one description of a picture")
         if images_per_prompt < 1:
@@ -191,7 +188,7 @@ class PicturePipeline:
             "size": "{}x{}".format(*asked.size),
         }
         return Pictures(
-            images=self.model.decode(decoded.tokens, asked.size) if finished else [],
+            images=self.model.decode(decoded.tokens, asked.size) if finished and not self.model.tokens_only else [],
             prompts=prompts,
             seeds=decoded.seeds,
             tokens=decoded.tokens,

@@ -16,6 +16,7 @@ from coupled_decoding.decoding.methods import SCD, Method
 from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.decoding.trace import Step, Trace
 from coupled_decoding.models.contract import VideoModel
+from coupled_decoding.models.prompts import texts_of
 from coupled_decoding.pipelines.metadata import recipe
 
 Clip = Sequence[Image.Image]
@@ -113,7 +114,7 @@ class VideoPipeline:
             raise ValueError(f"clips_per_context is {clips_per_context}: give at least 1")
         if contexts.shape[1] >= length:
             raise ValueError(f"num_frames is {num_frames}, and the context has {num_context}: nothing is left to draw")
-        texts = [prompts] * len(contexts) if isinstance(prompts, str) else prompts
+        texts = [prompts] * len(contexts) if isinstance(prompts, str) else prompts and texts_of(prompts)
         if texts is not None and len(texts) != len(contexts):
             raise ValueError(f"{len(texts)} prompts for {len(contexts)} clips: give one for all, or one for each")
         contexts = contexts.repeat_interleave(clips_per_context, 0)

@@ -7,10 +7,10 @@ import json
 import pytest
 
 import coupled_decoding as cd
+from coupled_decoding.decoding.named import METHODS
 from coupled_decoding.decoding.peers import GSD, PAC, Jacobi, ZipAR
-from coupled_decoding.evaluation.bench.cases import Case, Grid
-from coupled_decoding.evaluation.bench.generate import Generate
-from coupled_decoding.evaluation.bench.methods import METHODS, Asked, compared, options
+from coupled_decoding.evaluation.bench.cases import Asked, Case, Grid, compared
+from coupled_decoding.evaluation.bench.transformers_generate import Generate
 
 
 def grid(*methods: str, **crossed: object) -> list[Case]:
@@ -25,9 +25,10 @@ class TestMethods:
         assert Asked.of("scd-maximal").make({"window": 8}) == cd.SCD(8, coupling="maximal")
 
     def test_every_line_of_the_table_makes_a_method(self) -> None:
-        for name, kind in METHODS.items():
-            assert set(kind.crossed) <= kind.defaults().keys()
+        crossed = {"window": 8, "first_guess": "above", "predict": True, "branches": 4, "batch": 3}
+        for name in METHODS:
             assert isinstance(Asked.of(name).make({}), cd.Method)
+            assert isinstance(Asked.of(name).make(crossed), cd.Method)
 
     @pytest.mark.parametrize(("text", "said"), [
         ("foo", "there is no method 'foo': give one of ar, sjd"),
@@ -39,7 +40,7 @@ class TestMethods:
         ("sjd:first_guess=foo", "first_guess is 'foo'"),
         ("ar:window=2", "fixes 'window'"),
         ("seed-exact:predict=yes", "gives predict a value"),
-        ("scd-maximal:branches=4", "branches are given with maximal coupling"),
+        ("scd-maximal:branches=4", "fixes 'branches': scd-maximal has window, first_guess, predict"),
     ])
     def test_what_cannot_be_read(self, text: str, said: str) -> None:
         with pytest.raises(ValueError, match=said):
@@ -56,11 +57,6 @@ class TestMethods:
         assert [method.name for method in compared(8)] == ["SJD", "SCD-maximal", "SCD-gumbel", "SeedExact"]
         assert all(method.window == 8 and not getattr(method, "predict", False) and not getattr(method, "branches", 0)
                    for method in compared(8))
-
-    def test_names_of_kept_results_stay(self) -> None:
-        """Options that came later are in a name only where they are used."""
-        assert options(cd.SCD(8)) == {"window": 8, "first_guess": "uniform", "coupling": "gumbel"}
-        assert options(cd.SeedExact(8, predict=True)) == {"window": 8, "first_guess": "uniform", "predict": True}
 
 
 class TestGrid:
@@ -91,7 +87,8 @@ class TestGrid:
         case = Case(cd.SCD(4, branches=2), cd.Sampling(top_k=9), guidance=3.0, batch=2)
         assert json.loads(case.name) == {
             "method": "SCD-gumbel", "window": 4, "first_guess": "uniform", "coupling": "gumbel", "branches": 2,
-            "guidance": 3.0, "temperature": 1.0, "top_k": 9, "top_p": None, "batch": 2,
+            "predict": False, "guidance": 3.0, "temperature": 1.0, "top_k": 9, "top_p": None, "batch": 2,
+            "compiled": False,
         }
         assert case.title == "SCD-gumbel, window 4 + 2"
         assert Case(Generate("static"), cd.Sampling()).title == "generate, static cache"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,21 +14,40 @@ from coupled_decoding.evaluation.bench import fingerprint
 from coupled_decoding.evaluation.bench.kept import Kept, kept_tensor
 
 
-def fails() -> dict[str, int]:
+@dataclass(frozen=True)
+class Count:
+    nfe: int
+
+    @classmethod
+    def read(cls, kept: dict[str, int]) -> Count:
+        return cls(**kept)
+
+
+def fails() -> Count:
     raise RuntimeError("made again, or cut off")
 
 
-def test_a_run_that_was_cut_off_goes_on(tmp_path: Path) -> None:
+def test_a_run_that_was_cut_off_continues(tmp_path: Path) -> None:
     """What is there is not made again; what was being made is not there, nor half of it."""
     path = tmp_path / "folder" / "results.json"
-    Kept(path).get("one", lambda: {"nfe": 1})
+    Kept(path).get("one", Count.read, lambda: Count(1))
     with pytest.raises(RuntimeError):
-        Kept(path).get("two", fails)
+        Kept(path).get("two", Count.read, fails)
     again = Kept(path)
-    assert again.get("one", fails) == {"nfe": 1}
-    assert again.get("two", lambda: {"nfe": 2}) == {"nfe": 2}
+    assert again.get("one", Count.read, fails) == Count(1)
+    assert again.get("two", Count.read, lambda: Count(2)) == Count(2)
     assert Kept(path).results == {"one": {"nfe": 1}, "two": {"nfe": 2}}
     assert [file.name for file in path.parent.iterdir()] == ["results.json"]
+
+
+def test_results_of_another_version_are_refused(tmp_path: Path) -> None:
+    """Also a file from before there were versions, and what is no file of results."""
+    path = tmp_path / "results.json"
+    for content, said in (({"version": 0, "results": {}}, "of version 0, expected 1"), ({"one": {}}, "something else"),
+                          ([], "something else")):
+        path.write_text(json.dumps(content))
+        with pytest.raises(ValueError, match=said):
+            Kept(path)
 
 
 def test_a_tensor_is_made_once(tmp_path: Path) -> None:

@@ -13,66 +13,59 @@ import torch
 import coupled_decoding as cd
 from coupled_decoding.evaluation.bench import tables
 from coupled_decoding.evaluation.bench.cases import Case
-from coupled_decoding.evaluation.bench.figures import save_figure
-from coupled_decoding.evaluation.bench.generate import Generate
-from coupled_decoding.evaluation.bench.plots import PLOTS, Shown
-from coupled_decoding.evaluation.bench.results import Figures, Seconds, as_csv, as_json, varying
-from coupled_decoding.evaluation.bench.rounds import Round
-from coupled_decoding.evaluation.bench.seconds import Median, report, seconds_of, share_outside, times_faster, units
+from coupled_decoding.evaluation.bench.counts import Curves, Summary
+from coupled_decoding.evaluation.bench.plots import PLOTS, Shown, save_figure
+from coupled_decoding.evaluation.bench.results import Measured, as_csv, as_json, varying
+from coupled_decoding.evaluation.bench.seconds import Median, Timed, Timings
+from coupled_decoding.evaluation.bench.transformers_generate import Generate
 from coupled_decoding.evaluation.bench.work import places
 
 AR_SECONDS, RATIOS = [10.0, 12.0, 20.0, 10.0, 11.0, 9.0], [2.0, 4.0, 3.0, 2.5, 3.5, 1.0]
-
-
-def rounds() -> list[list[Round]]:
-    """Of six items, one repetition: AR, and something as many times faster as the ratios say."""
-    return [[[{"seconds": ar, "outside": 0.1 * ar, "nfe": [8]}, {"seconds": ar / ratio, "nfe": [2]}]]
-            for ar, ratio in zip(AR_SECONDS, RATIOS, strict=True)]
+AR = Timings([[Timed(seconds, [8], 0.1 * seconds)] for seconds in AR_SECONDS])
+"""Of six items, one repetition;"""
+FAST = Timings([[Timed(seconds / ratio, [2])] for seconds, ratio in zip(AR_SECONDS, RATIOS, strict=True)])
+"""and something as many times faster as the ratios say."""
 
 
 class TestSeconds:
     def test_ratios_are_of_each_round_and_their_interval_holds_the_median(self) -> None:
         """The median of the six ratios, between the smallest and the largest with 1 - 2 / 2^6."""
-        assert times_faster(rounds(), 1, 0) == Median(2.75, 1, 4, 1 - 2 / 64)
-        assert seconds_of(rounds(), 0).value == 10.5
-        assert times_faster(rounds(), 0, 0) == Median(1, 1, 1, 1 - 2 / 64)
+        assert FAST.times_faster(AR) == Median(2.75, 1, 4, 1 - 2 / 64)
+        assert AR.seconds.value == 10.5
+        assert AR.times_faster(AR) == Median(1, 1, 1, 1 - 2 / 64)
 
     def test_repetitions_of_a_batch_are_one_value(self) -> None:
-        assert units([[1, 5, 9], [2, 2, 8]]) == [5, 2]
-        assert units([[1, 5, 9]]) == [1, 5, 9]
+        def seconds(*batches: list[float]) -> Median:
+            return Timings([[Timed(one, [1]) for one in batch] for batch in batches]).seconds
 
-    def test_seconds_are_those_of_one_item(self) -> None:
-        of_two: list[list[Round]] = [[[{"seconds": 6.0, "nfe": [3, 3]}]], [[{"seconds": 2.0, "nfe": [3]}]]]
-        assert seconds_of(of_two, 0).value == 2.5
+        assert seconds([1, 5, 9], [2, 2, 8]) == Median.of([5, 2])
+        assert seconds([1, 5, 9]) == Median.of([1, 5, 9])
+
+    def test_seconds_and_forwards_are_those_of_one_item(self) -> None:
+        of_two = Timings([[Timed(6.0, [3, 3])], [Timed(2.0, [6])]])
+        assert of_two.seconds.value == 2.5
+        assert of_two.nfe == 4
 
     def test_share_outside_the_model(self) -> None:
         """Of all seconds; unknown where nothing keeps a trace."""
-        assert share_outside(rounds(), 0) == pytest.approx(0.1)
-        assert share_outside(rounds(), 1) is None
-
-    def test_table_of_the_documents(self) -> None:
-        text = report(rounds(), ["AR", "SCD"], "clip", {"AR": 0}, "a machine")
-        assert "6 clips, one at a time. a machine." in text
-        assert "with probability 97%" in text
-        assert "| AR | 8.0 | 10.50 | 1.00 (1.00 to 1.00) |" in text
-        assert "| SCD | 2.0 | 4.50 | 2.75 (1.00 to 4.00) |" in text
-        head, rule = text.splitlines()[2:4]
-        assert head.count("|") == rule.count("|") == 5
+        assert AR.outside == pytest.approx(0.1)
+        assert FAST.outside is None
 
 
-def figures_of(case: Case, nfe: float, timed: bool) -> Figures:
-    return Figures(
-        case=case, items=6,
-        counts={"nfe": nfe, "nfe_error": 0.5, "ratio": 6 / nfe, "single": 0.25, "changed": 0.5, "fed": 9},
-        seconds=Seconds.of(rounds(), 1, 0) if timed else None,
-        accepted=[0, 0.5, 0.5, 0.25, 1, 0], unchanged=[None, 0.5, 0.25, 0.5, 1, None], committed={1: 3, 2: 4, 20: 1},
+def measured_of(case: Case, nfe: float, timed: bool) -> Measured:
+    return Measured(
+        case=case, items=6, counts=Summary(nfe, nfe_error=0.5, ratio=6 / nfe, single=0.25, changed=0.5, fed=9),
+        curves=Curves([0, 0.5, 0.5, 0.25, 1, 0], [None, 0.5, 0.25, 0.5, 1, None], {1: 3, 2: 4, 20: 1}),
+        timings=FAST if timed else None, base=AR if timed else None,
     )
 
 
-def some(timed: bool = True, guidances: tuple[float, ...] = (1.0,), windows: tuple[int, ...] = (2, 4)) -> list[Figures]:
+def some(
+    timed: bool = True, guidances: tuple[float, ...] = (1.0,), windows: tuple[int, ...] = (2, 4)
+) -> list[Measured]:
     methods = [cd.AR(), Generate("static"), *(cd.SJD(window) for window in windows),
                *(cd.SeedExact(window, predict=True) for window in windows)]
-    return [figures_of(Case(method, cd.Sampling(), scale), 6 - i, timed)
+    return [measured_of(Case(method, cd.Sampling(), scale), 6 - i, timed)
             for scale in guidances for i, method in enumerate(methods)]
 
 
@@ -87,8 +80,9 @@ class TestFiles:
             curves = {name: case.pop(name) for name in ("accepted", "unchanged", "committed")}
             assert case == one.flat
             assert line == {name: "" if case.get(name) is None else str(case[name]) for name in line}
-            assert curves["unchanged"] == one.unchanged
-            assert curves["committed"] == {str(tokens): count for tokens, count in one.committed.items()}
+            assert one.curves is not None
+            assert curves["unchanged"] == one.curves.unchanged
+            assert curves["committed"] == {str(tokens): count for tokens, count in one.curves.committed.items()}
         assert lines[0]["times_faster"] == "2.75"
         assert lines[1]["window"] == ""
 
@@ -99,7 +93,7 @@ class TestFiles:
         head = next(line for line in text.splitlines() if line.startswith("| method"))
         lines = [line for line in text.splitlines() if line.startswith("| ")]
         assert len({line.count("|") for line in lines}) == 1
-        assert head.startswith("| method | window | predict | NFE | AR / NFE | tokens fed a picture | steps that")
+        assert head.startswith("| method | window | predict | NFE | AR / NFE | tokens fed per picture | steps that")
         assert ("All cases: lossless yes, first guess uniform, branches 0, guidance 1, temperature 1, batch 1, "
                 "compiled no.") in text
         assert ("| SeedExact | 4 | yes | 1.0 +- 0.5 | 6.00x | 9 | 25% | 50% | 4.50 (3.00 to 9.00) | "

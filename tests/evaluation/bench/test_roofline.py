@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from coupled_decoding.evaluation.bench.roofline import (
     DEVICES,
     Device,
-    Size,
+    ModelSize,
     arithmetic,
     bytes_moved,
     free_window,
@@ -17,8 +17,8 @@ from coupled_decoding.evaluation.bench.roofline import (
     speedup_left,
 )
 
-TINY = Size("tiny", layers=2, hidden=8, inner=12, heads=4, key_heads=2, head_dim=2, codes=5)
-SEVEN = Size("7B", 32, 4096, 11008, 32, 32, 128, codes=8192)
+TINY = ModelSize("tiny", layers=2, hidden=8, inner=12, heads=4, key_heads=2, head_dim=2, codes=5)
+SEVEN = ModelSize("7B", 32, 4096, 11008, 32, 32, 128, codes=8192)
 
 counts = st.integers(1, 2000)
 sizes = st.sampled_from([TINY, SEVEN])
@@ -49,7 +49,7 @@ def test_a_seven_billion_model_is_as_large_as_it_says() -> None:
 
 @given(size=sizes, device=devices, past=counts, tokens=counts, rows=st.integers(1, 8))
 def test_more_tokens_cost_more_and_never_more_than_one_by_one(
-    size: Size, device: Device, past: int, tokens: int, rows: int
+    size: ModelSize, device: Device, past: int, tokens: int, rows: int
 ) -> None:
     least = least_seconds(size, device, tokens, past, rows)
     assert least < least_seconds(size, device, tokens + 1, past, rows)
@@ -58,7 +58,7 @@ def test_more_tokens_cost_more_and_never_more_than_one_by_one(
 
 
 @given(size=sizes, device=devices, past=counts, rows=st.integers(1, 64))
-def test_the_free_window_is_where_arithmetic_takes_over(size: Size, device: Device, past: int, rows: int) -> None:
+def test_the_free_window_is_where_arithmetic_takes_over(size: ModelSize, device: Device, past: int, rows: int) -> None:
     window = free_window(size, device, past, rows)
 
     def bound_by_memory(tokens: int) -> bool:

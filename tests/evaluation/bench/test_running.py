@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 import coupled_decoding as cd
 from coupled_decoding.evaluation.bench import rounds
 from coupled_decoding.evaluation.bench.cases import Case
-from coupled_decoding.evaluation.bench.counts import Row, Unchanged, accepted, committed_a_step, rows_of, summary
+from coupled_decoding.evaluation.bench.counts import Drawn, Summary, Unchanged, accepted, committed_per_step, drawn_of
 from coupled_decoding.evaluation.bench.kept import Kept
 from coupled_decoding.evaluation.bench.results import as_csv
 from coupled_decoding.evaluation.bench.running import draws, run
@@ -31,9 +32,9 @@ class TestRounds:
             *((f"warm {title}", 0) for title in turn),
             *((title, item) for _ in range(2) for item in range(2) for title in turn),
         ]
-        assert [len(of_batch) for of_batch in measured] == [2, 2]
-        assert [one["nfe"] for one in measured[0][0]] == [[6], [4]]
-        assert all(one["seconds"] > 0 for of_batch in measured for of_round in of_batch for one in of_round)
+        assert [[len(of_batch) for of_batch in timings.batches] for timings in measured] == [[2, 2], [2, 2]]
+        assert [timings.batches[0][0].nfe for timings in measured] == [[6], [4]]
+        assert all(one.seconds > 0 for timings in measured for of_batch in timings.batches for one in of_batch)
 
     def test_a_round_that_was_cut_off_is_measured_as_a_whole(self, tmp_path: Path) -> None:
         work, path = ScriptedWork(2), tmp_path / "runs.json"
@@ -111,27 +112,26 @@ def test_batches_cover_all_items() -> None:
 class TestCounts:
     """Of two items by hand: [3, 1, 2] and [1, 1, 1, 1, 1, 1] tokens committed."""
 
-    ROWS = (Row([3, 1, 2], 12, 1.5, 2), Row.plain(6))
+    ROWS = (Drawn([3, 1, 2], 12, 1.5, 2), Drawn.plain(6))
 
     def test_means(self) -> None:
-        said = summary(self.ROWS, 6)
-        assert said == pytest.approx({
+        assert asdict(Summary.of(self.ROWS, 6)) == pytest.approx({
             "nfe": 4.5, "nfe_error": 1.5, "ratio": 6 / 4.5, "single": 7 / 9, "changed": 0.75, "fed": 9,
         })
-        assert summary(self.ROWS[:1], 6)["nfe_error"] == 0
+        assert Summary.of(self.ROWS[:1], 6).nfe_error == 0
 
     def test_accepted_drafts_come_before_one_more_token(self) -> None:
         assert accepted(self.ROWS, 6) == [0.5, 0.5, 0, 0, 0.5, 0]
 
     def test_histogram(self) -> None:
-        assert committed_a_step(self.ROWS) == {1: 7, 2: 1, 3: 1}
+        assert committed_per_step(self.ROWS) == {1: 7, 2: 1, 3: 1}
 
     def test_rows_of_a_trace(self) -> None:
         """A row that is finished earlier takes part in fewer forwards."""
         trace = cd.Trace(2)
         trace.record([0, 1], [2, 1], [1, 2], [4, 4], [5, 5])
         trace.record([1], [1], [0], [0], [3])
-        assert rows_of([trace]) == [Row([2], 5, 0.25, 1), Row([1, 1], 8, 0.5, 1)]
+        assert drawn_of([trace]) == [Drawn([2], 5, 0.25, 1), Drawn([1, 1], 8, 0.5, 1)]
 
     def test_unchanged_drafts_by_place(self) -> None:
         """Two given tokens, then four places: drafts count where they stood open before and after a step."""

@@ -12,8 +12,8 @@ from PIL import Image
 import coupled_decoding as cd
 from coupled_decoding.evaluation.bench import fingerprint
 from coupled_decoding.evaluation.bench.cases import Case
-from coupled_decoding.evaluation.bench.generate import Generate, LegalCodes, check_generates, generation
-from coupled_decoding.evaluation.bench.running import count
+from coupled_decoding.evaluation.bench.running import summarise
+from coupled_decoding.evaluation.bench.transformers_generate import Generate, LegalCodes, check_generates, generation
 from coupled_decoding.evaluation.bench.work import ClipWork, PictureWork
 from coupled_decoding.pipelines.pictures import PicturePipeline
 
@@ -58,10 +58,10 @@ def test_models_without_generate_are_named(tiny_doom: Path) -> None:
 
 def test_pictures_do_not_depend_on_the_batch(pipe: PicturePipeline) -> None:
     work = PictureWork(pipe, PROMPTS, seed=3)
-    counts = [count(work, Case(cd.SCD(4), cd.Sampling(), 1.0, batch)) for batch in (1, 2, 3)]
+    counts = [summarise(work, Case(cd.SCD(4), cd.Sampling(), 1.0, batch)) for batch in (1, 2, 3)]
     assert counts[0] == counts[1] == counts[2]
     nfe = pipe(PROMPTS, method=cd.SCD(4), sampling=cd.Sampling(), seed=3).trace.nfe
-    assert counts[0]["nfe"] == pytest.approx(float(nfe.double().mean()))
+    assert counts[0].nfe == pytest.approx(float(nfe.double().mean()))
     assert work.named([1]) == [["a very red heart", 4]]
 
 
@@ -100,7 +100,7 @@ def test_clips_go_on_from_their_context(tiny_doom: Path) -> None:
     contexts = [[Image.new("RGB", (16, 16), colour)] * 2 for colour in ("red", "navy")]
     work = ClipWork(pipe, contexts, num_frames=4)
     assert work.length == work.layout.length == 2 * 4
-    assert count(work, Case(cd.AR(), cd.Sampling()))["nfe"] == 8
+    assert summarise(work, Case(cd.AR(), cd.Sampling())).nfe == 8
     assert work.named([0, 1]) == [[fingerprint.of_frames(clip), 4, seed] for seed, clip in enumerate(contexts)]
     with pytest.raises(ValueError, match="without transformers' generate"):
         work.ready(Case(Generate("dynamic"), cd.Sampling()), [0])

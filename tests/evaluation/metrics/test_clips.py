@@ -74,7 +74,7 @@ def test_features_stand_where_their_frames_stand() -> None:
 
 @needs_extra
 def test_lite0_features_do_not_depend_on_the_batch() -> None:
-    """1280 numbers a frame, none of which is stuck, the same alone and among more frames than one forward takes."""
+    """1280 numbers per frame, none of which is stuck, the same alone and among more frames than one forward takes."""
     network = Lite0()
     frames = torch.rand(34, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     features = network(frames)

@@ -75,7 +75,7 @@ def grow(window: Window, count: int, *, from_drafts: bool, chances: Chances = EM
     """
     rows, width, codes = window.noise.shape
     depth, most = min(DEPTH, width), min(CANDIDATES, codes - 1)
-    codes_next, scores = _candidates(window, depth, most)
+    codes_next, scores = candidates(window, depth, most)
     right, holds = (_by_scores if from_drafts else _by_averages)(scores, chances)
     forced = window.forced[:, :depth]
     holds = torch.where(forced, 1.0, holds)
@@ -111,7 +111,7 @@ def grow(window: Window, count: int, *, from_drafts: bool, chances: Chances = EM
     )
 
 
-def _candidates(window: Window, depth: int, count: int) -> tuple[Tensor, Tensor]:
+def candidates(window: Window, depth: int, count: int) -> tuple[Tensor, Tensor]:
     """The codes next to each draft in the order of ``log q + G``.
 
     Returns LongTensor ``[R, depth, count]``, and their scores in this order with that of the draft in front,

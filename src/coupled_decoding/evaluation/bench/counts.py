@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -13,7 +14,7 @@ from coupled_decoding.decoding.trace import Step, Trace
 
 
 @dataclass(frozen=True)
-class Row:
+class Drawn:
     """What drawing one item took."""
 
     committed: list[int]
@@ -26,16 +27,92 @@ class Row:
     """Forwards that left uncommitted drafts."""
 
     @classmethod
-    def plain(cls, length: int) -> Row:
-        """Of one token a forward, nothing drafted."""
+    def plain(cls, length: int) -> Drawn:
+        """An item of one token per forward, with nothing drafted."""
         return cls([1] * length, length, 0.0, 0)
 
     @property
     def nfe(self) -> int:
+        """Forwards of the model."""
         return len(self.committed)
 
 
-def rows_of(traces: Sequence[Trace]) -> list[Row]:
+@dataclass(frozen=True)
+class Counted:
+    """What was counted of some items that were drawn together."""
+
+    rows: list[Drawn]
+    """One per item."""
+    held: list[int]
+    """By place, the last tokens of the sequence: drafts that stood unchanged from one forward to the next,"""
+    of: list[int]
+    """and all that were drawn again. Both empty where nothing is drafted."""
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any]) -> Counted:
+        """From JSON."""
+        return cls([Drawn(**row) for row in kept["rows"]], kept["held"], kept["of"])
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Means over items."""
+
+    nfe: float
+    """Forwards per item,"""
+    nfe_error: float
+    """and the standard error of this mean; 0 for a single item."""
+    ratio: float
+    """Forwards of AR, which takes one per token, divided by ``nfe``."""
+    single: float
+    """Share of forwards that committed one token."""
+    changed: float
+    """Share of uncommitted drafts that changed in a forward."""
+    fed: float | None = None
+    """Tokens read per item; None where they were not counted."""
+
+    @classmethod
+    def of(cls, rows: Sequence[Drawn], length: int) -> Summary:
+        """Of these items, for which AR takes ``length`` forwards each."""
+        nfe = [row.nfe for row in rows]
+        mean, forwards, behind = statistics.mean(nfe), sum(nfe), sum(row.behind for row in rows)
+        return cls(
+            nfe=mean,
+            nfe_error=statistics.stdev(nfe) / len(nfe) ** 0.5 if len(nfe) > 1 else 0.0,
+            ratio=length / mean,
+            single=sum(row.committed.count(1) for row in rows) / forwards,
+            changed=sum(row.changed for row in rows) / behind if behind else 0.0,
+            fed=statistics.mean(row.fed for row in rows),
+        )
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any]) -> Summary:
+        """From JSON."""
+        return cls(**kept)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What the plots of a case are drawn from."""
+
+    accepted: Sequence[float]
+    """By place: the share of items whose token there was a draft that passed."""
+    unchanged: Sequence[float | None]
+    """By place: the share of forwards that drew its draft again and left it as it was; None where none did."""
+    committed: Mapping[int, int]
+    """How many forwards committed so many tokens."""
+
+    @classmethod
+    def of(cls, counted: Sequence[Counted], length: int) -> Curves:
+        """Of all batches of a case, of ``length`` tokens per item."""
+        rows = [row for one in counted for row in one.rows]
+        held = [sum(places) for places in zip(*(one.held for one in counted), strict=True)]
+        drawn_again = [sum(places) for places in zip(*(one.of for one in counted), strict=True)]
+        unchanged = [stood / total if total else None for stood, total in zip(held, drawn_again, strict=True)]
+        return cls(accepted(rows, length), unchanged, committed_per_step(rows))
+
+
+def drawn_of(traces: Sequence[Trace]) -> list[Drawn]:
     """One for each row of each trace."""
     rows = []
     for trace in traces:
@@ -43,29 +120,15 @@ def rows_of(traces: Sequence[Trace]) -> list[Row]:
         shares = trace.changed.double() / pending.clamp(min=1)
         for row in range(trace.rows):
             counts = committed[:, row]
-            rows.append(Row(counts[counts > 0].tolist(), int(fed[:, row].sum()), float(shares[:, row].sum()),
-                            int((pending[:, row] > 0).sum())))
+            rows.append(Drawn(counts[counts > 0].tolist(), int(fed[:, row].sum()), float(shares[:, row].sum()),
+                              int((pending[:, row] > 0).sum())))
     return rows
 
 
-def summary(rows: Sequence[Row], length: int) -> dict[str, float]:
-    """Means over items, with the standard error of the mean NFE; ``length`` is what AR takes."""
-    nfe = [row.nfe for row in rows]
-    mean, forwards, behind = statistics.mean(nfe), sum(nfe), sum(row.behind for row in rows)
-    return {
-        "nfe": mean,
-        "nfe_error": statistics.stdev(nfe) / len(nfe) ** 0.5 if len(nfe) > 1 else 0.0,
-        "ratio": length / mean,
-        "single": sum(row.committed.count(1) for row in rows) / forwards,
-        "changed": sum(row.changed for row in rows) / behind if behind else 0.0,
-        "fed": statistics.mean(row.fed for row in rows),
-    }
-
-
-def accepted(rows: Sequence[Row], length: int) -> list[float]:
+def accepted(rows: Sequence[Drawn], length: int) -> list[float]:
     """At each place of the sequence, the share of items whose token there was a draft that passed.
 
-    A forward commits the drafts it accepts and one more token, so this follows from what each committed.
+    A forward commits the drafts that it accepts and one more token, so this follows from what each committed.
     """
     passed = [0] * length
     for row in rows:
@@ -77,7 +140,7 @@ def accepted(rows: Sequence[Row], length: int) -> list[float]:
     return [count / len(rows) for count in passed]
 
 
-def committed_a_step(rows: Sequence[Row]) -> dict[int, int]:
+def committed_per_step(rows: Sequence[Drawn]) -> dict[int, int]:
     """How many forwards committed 1, 2, ... tokens."""
     return dict(sorted(Counter(count for row in rows for count in row.committed).items()))
 

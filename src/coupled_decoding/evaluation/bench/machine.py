@@ -28,7 +28,7 @@ def describe() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that decide what is computed."""
+    """Versions of the packages that decide what is computed."""
     return {package: version(package) for package in PACKAGES}
 
 

@@ -1,20 +1,26 @@
-"""Plots of a benchmark, as the paper draws them: one function a figure, from figures to a matplotlib figure or None.
+"""Plots of a benchmark, as the paper draws them: one function per figure, from measured cases to a matplotlib figure.
 
-None stands where there is nothing to see, such as forwards against windows of one window. Needs the extra ``plot``.
+A function gives None where there is nothing to see, such as forwards against windows of one window. Needs the extra
+``plot``.
 """
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
-from coupled_decoding.evaluation.bench.results import Figures, varying
+from coupled_decoding.atomic import written_whole
+from coupled_decoding.evaluation.bench.counts import Curves
+from coupled_decoding.evaluation.bench.results import Measured, varying
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,7 +30,13 @@ SETTING = ("guidance", "temperature", "batch")
 CURVES = 8
 """Most of them in one figure."""
 FAR_APART = 6
-"""Times that the largest value is the smallest from which on an axis goes by powers."""
+"""An axis is logarithmic where the largest value is more than so many times the smallest."""
+BARS = 0.8
+"""The part of the distance between two groups of bars that a group fills."""
+DPI = 85
+"""Pixels per inch of a saved figure."""
+PARTS = 32
+"""About how many means a curve over a sequence has."""
 BINS = {
     "1": (1, 1), "2": (2, 2), "3": (3, 3), "4": (4, 4), "5 to 8": (5, 8), "9 to 16": (9, 16), "17 to 32": (17, 32),
     "33 to 64": (33, 64), "65 or more": (65, sys.maxsize),
@@ -36,20 +48,20 @@ BINS = {
 class Shown:
     """What all plots are of."""
 
-    figures: Sequence[Figures]
+    measured: Sequence[Measured]
     drawn: str
     """One item in a word."""
     places: Tensor | None
     """LongTensor ``[F, H, W]``: generated indices by frame, row and column; None where there is no grid."""
 
-    def label(self, one: Figures, *without: str) -> str:
+    def label(self, one: Measured, *without: str) -> str:
         """What tells a case from others, these options and the setting aside."""
         options = one.case.options
         said = [str(options["method"]) + " (lossy)" * (not options["lossless"])]
-        alike = [other for other in self.figures if other.case.options["method"] == options["method"]]
+        alike = [other for other in self.measured if other.case.options["method"] == options["method"]]
         if "first_guess" not in varying(alike):  # some methods have one of their own
             without = (*without, "first_guess")
-        for name in varying(self.figures):
+        for name in varying(self.measured):
             value = options.get(name)
             if name in ("method", "lossless", *SETTING, *without) or value in (None, False, 0) or not _drafts(one):
                 continue
@@ -63,14 +75,14 @@ class Shown:
             return 1
         return int(self.places[0, 1, 0] - self.places[0, 0, 0])
 
-    def plain(self) -> list[Figures]:
+    def plain(self) -> list[Measured]:
         """Those in the setting of the first case."""
-        first = self.figures[0].case.options
-        return [one for one in self.figures if all(one.case.options[name] == first[name] for name in SETTING)]
+        first = self.measured[0].case.options
+        return [one for one in self.measured if all(one.case.options[name] == first[name] for name in SETTING)]
 
-    def curves(self) -> list[Figures]:
-        """Of each method that drafts the case with the widest window; few enough to be told apart."""
-        widest: dict[str, Figures] = {}
+    def curves(self) -> list[Measured]:
+        """The case with the widest window of each method that drafts; few enough to be told apart."""
+        widest: dict[str, Measured] = {}
         for one in self.plain():
             label = self.label(one, "window")
             if _drafts(one) and (label not in widest or _window(one) > _window(widest[label])):
@@ -79,18 +91,18 @@ class Shown:
 
 
 def nfe_against_changed(shown: Shown) -> Figure | None:
-    """Forwards against the share of drafts that a step changed (the paper's figure 2), a point a case."""
+    """Forwards against the share of drafts that a step changed (the paper's figure 2), a point per case."""
     drafting = [one for one in shown.plain() if _drafts(one)]
     if len(drafting) < 2:
         return None
     figure, axis = _panels(1)
     for label, ones in _series(shown, drafting, "window"):
-        changed, nfe = [one.counts["changed"] for one in ones], [one.counts["nfe"] for one in ones]
-        axis[0].errorbar(changed, nfe, [one.counts["nfe_error"] for one in ones], marker="o", markersize=4, label=label)
+        changed, nfe = [one.counts.changed for one in ones], [one.counts.nfe for one in ones]
+        axis[0].errorbar(changed, nfe, [one.counts.nfe_error for one in ones], marker="o", markersize=4, label=label)
         for one, x, y in zip(ones, changed, nfe, strict=True):
             axis[0].annotate(str(_window(one)), (x, y), textcoords="offset points", xytext=(5, 4), fontsize=7)
     axis[0].set(xlabel="share of drafts that a step changed (beside each point: window)",
-                ylabel=f"forwards a {shown.drawn}", ylim=(0, None))
+                ylabel=f"forwards per {shown.drawn}", ylim=(0, None))
     _legend(axis)
     return figure
 
@@ -101,7 +113,7 @@ def over_trajectory(shown: Shown) -> Figure | None:
         return None
     figure, axes = _panels(2)
     for one in shown.curves():
-        for axis, values in zip(axes, (one.accepted, one.unchanged), strict=True):
+        for axis, values in zip(axes, _shares_of(one), strict=True):
             axis.plot(*_smoothed(values, shown.row), linewidth=1, label=shown.label(one))
     for axis, title in zip(axes, _SHARES, strict=True):
         axis.set(xlabel="place in the sequence", title=title, ylim=(0, 1))
@@ -119,7 +131,7 @@ def over_picture(shown: Shown) -> Figure | None:
     figure = Figure(figsize=(2.1 * len(curves) + 1.2, 5), layout="constrained")
     axes = figure.subplots(2, len(curves), squeeze=False)
     for column, one in enumerate(curves):
-        for row, values in enumerate((one.accepted, one.unchanged)):
+        for row, values in enumerate(_shares_of(one)):
             # no draft was drawn again where the figure is None: not a number, left white
             places = torch.tensor([float("nan") if value is None else value for value in values])[shown.places]
             picture = axes[row, column].imshow(places.nanmean(0).numpy(), vmin=0, vmax=1)
@@ -133,15 +145,15 @@ def over_picture(shown: Shown) -> Figure | None:
 
 def nfe_against_guidance(shown: Shown) -> Figure | None:
     """Forwards against guidance scale (the paper's figure 6)."""
-    if len({one.case.guidance for one in shown.figures}) < 2:
+    if len({one.case.guidance for one in shown.measured}) < 2:
         return None
     figure, axes = _panels(1)
-    first = shown.figures[0].case
+    first = shown.measured[0].case
     widest = {shown.label(one) for one in shown.curves()}
-    alike = [one for one in shown.figures
+    alike = [one for one in shown.measured
              if (one.case.sampling, one.case.batch) == (first.sampling, first.batch) and shown.label(one) in widest]
     _lines(shown, axes[0], alike, lambda one: one.case.guidance or 0, "nfe", "nfe_error")
-    axes[0].set(xlabel="guidance scale", ylabel=f"forwards a {shown.drawn}", ylim=(0, None),
+    axes[0].set(xlabel="guidance scale", ylabel=f"forwards per {shown.drawn}", ylim=(0, None),
                 xticks=sorted({one.case.guidance or 0 for one in alike}))
     _legend(axes)
     return figure
@@ -153,9 +165,9 @@ def against_window(shown: Shown) -> Figure | None:
     windows = sorted({_window(one) for one in drafting})
     if len(windows) < 2:
         return None
-    timed = all(one.seconds for one in drafting)
+    timed = all(one.timings for one in drafting)
     figure, axes = _panels(2 if timed else 1)
-    measures = (("nfe", f"forwards a {shown.drawn}"), ("seconds", f"seconds a {shown.drawn}"))
+    measures = (("nfe", f"forwards per {shown.drawn}"), ("seconds", f"seconds per {shown.drawn}"))
     for axis, (measure, words) in zip(axes, measures, strict=False):
         _lines(shown, axis, drafting, _window, measure, "nfe_error" if measure == "nfe" else None, "window")
         for one in shown.plain():
@@ -181,15 +193,16 @@ def committed_histogram(shown: Shown) -> Figure | None:
         return None
     figure, axes = _panels(1)
     curves = shown.curves()
-    most = max(max(one.committed) for one in curves)
+    most = max(max(_curves(one).committed) for one in curves)
     bins = {name: ends for name, ends in BINS.items() if ends[0] <= most}
-    width = 0.8 / len(curves)
+    width = BARS / len(curves)
     for number, one in enumerate(curves):
-        steps = sum(one.committed.values())
-        shares = [sum(count for tokens, count in one.committed.items() if first <= tokens <= last) / steps
+        committed = _curves(one).committed
+        steps = sum(committed.values())
+        shares = [sum(count for tokens, count in committed.items() if first <= tokens <= last) / steps
                   for first, last in bins.values()]
         axes[0].bar([place + number * width for place in range(len(bins))], shares, width, label=shown.label(one))
-    axes[0].set_xticks([place + 0.4 - width / 2 for place in range(len(bins))], [*bins])
+    axes[0].set_xticks([place + (BARS - width) / 2 for place in range(len(bins))], [*bins])
     axes[0].set(xlabel="tokens committed", ylabel="share of steps")
     _legend(axes)
     return figure
@@ -202,11 +215,25 @@ PLOTS: dict[str, tuple[Callable[[Shown], Figure | None], str]] = {
                                  "below, of drafts that a step left unchanged."),
     "guidance.png": (nfe_against_guidance, "Forwards against guidance scale."),
     "window.png": (against_window, "Against window; across, those that draft nothing."),
-    "committed.png": (committed_histogram, "Tokens committed a step."),
+    "committed.png": (committed_histogram, "Tokens committed per step."),
 }
 """File name -> what draws it, and what it shows."""
 
 _SHARES = ("accepted drafts", "drafts left unchanged")
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """A PNG of 256 colours: a repository keeps every picture forever."""
+    import matplotlib.pyplot as plt  # the extra plot
+
+    if figure.get_layout_engine() is None:
+        figure.tight_layout()
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=DPI)
+    plt.close(figure)
+    small = Image.open(drawn).convert("RGB").quantize(256)
+    with written_whole(path, parents=True) as partial:
+        small.save(partial, format="PNG", optimize=True)
 
 
 def _panels(count: int) -> tuple[Figure, Any]:
@@ -221,28 +248,39 @@ def _legend(axes: Any) -> None:
     axes[-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
 
 
-def _drafts(one: Figures) -> bool:
+def _curves(one: Measured) -> Curves:
+    if one.curves is None:
+        raise ValueError(f"only means were kept of {one.case.title}: plots need the curves that scd bench keeps")
+    return one.curves
+
+
+def _shares_of(one: Measured) -> tuple[Sequence[float | None], Sequence[float | None]]:
+    """By place, in the order of the titles."""
+    return _curves(one).accepted, _curves(one).unchanged
+
+
+def _drafts(one: Measured) -> bool:
     """Whether a case drafts in windows of one size."""
     return one.case.options.get("window") not in (None, 1, "auto")
 
 
-def _window(one: Figures) -> int:
+def _window(one: Measured) -> int:
     return one.case.options["window"]
 
 
-def _series(shown: Shown, figures: Sequence[Figures], *without: str) -> Iterator[tuple[str, list[Figures]]]:
+def _series(shown: Shown, measured: Sequence[Measured], *without: str) -> Iterator[tuple[str, list[Measured]]]:
     """Cases by label, in the order in which labels first appear: a method has one colour in all plots."""
-    series: dict[str, list[Figures]] = {}
-    for one in figures:
+    series: dict[str, list[Measured]] = {}
+    for one in measured:
         series.setdefault(shown.label(one, *without), []).append(one)
     yield from series.items()
 
 
 def _lines(
-    shown: Shown, axis: Any, figures: Sequence[Figures], where: Callable[[Figures], float], measure: str,
+    shown: Shown, axis: Any, measured: Sequence[Measured], where: Callable[[Measured], float], measure: str,
     error: str | None, *without: str,
 ) -> None:
-    for label, ones in _series(shown, figures, *without):
+    for label, ones in _series(shown, measured, *without):
         ones.sort(key=where)
         if error is None:
             value = [one.flat[measure] for one in ones]
@@ -254,11 +292,11 @@ def _lines(
 
 
 def _smoothed(values: Sequence[float | None], row: int) -> tuple[list[float], list[float]]:
-    """Means of about 32 parts of a sequence, at their middles; parts without a value are left out.
+    """Means of about :data:`PARTS` parts of a sequence, at their middles; parts without a value are left out.
 
-    Parts are of whole rows, for within one figures rise and fall.
+    Parts are of whole rows, for within a row shares rise and fall.
     """
-    part = row * max(1, round(len(values) / 32 / row))
+    part = row * max(1, round(len(values) / PARTS / row))
     places, means = [], []
     for first in range(0, len(values), part):
         there = [value for value in values[first : first + part] if value is not None]

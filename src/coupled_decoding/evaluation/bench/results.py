@@ -1,4 +1,4 @@
-"""The figures of each case, and the files they are written to."""
+"""What was measured of each case, and the files it is written to."""
 
 from __future__ import annotations
 
@@ -6,60 +6,43 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from coupled_decoding.evaluation.bench.cases import Case
-from coupled_decoding.evaluation.bench.counts import Row, accepted, committed_a_step, summary
-from coupled_decoding.evaluation.bench.rounds import Round
-from coupled_decoding.evaluation.bench.seconds import Median, seconds_of, share_outside, times_faster
-from coupled_decoding.evaluation.bench.work import Work
+from coupled_decoding.evaluation.bench.counts import Curves, Summary
+from coupled_decoding.evaluation.bench.seconds import Median, Timings
 
 
 @dataclass(frozen=True)
-class Seconds:
-    """Of one case among those that were measured in turn with it."""
-
-    seconds: Median
-    """An item."""
-    times_faster: Median | None
-    """Than AR in the same round; None where AR was not measured."""
-    outside: float | None
-    """The share that the method took outside the model."""
-
-    @classmethod
-    def of(cls, rounds: Sequence[Sequence[Round]], case: int, base: int | None) -> Seconds:
-        faster = None if base is None else times_faster(rounds, case, base)
-        return cls(seconds_of(rounds, case), faster, share_outside(rounds, case))
-
-
-@dataclass(frozen=True)
-class Figures:
+class Measured:
     """All that was measured of one case."""
 
     case: Case
     items: int
-    counts: Mapping[str, float]
-    """What :func:`coupled_decoding.evaluation.bench.counts.summary` gives."""
-    seconds: Seconds | None
+    counts: Summary
+    curves: Curves | None = None
+    """None where means only were kept."""
+    timings: Timings | None = None
     """None where forwards only were counted."""
-    accepted: Sequence[float]
-    """By place: the share of items whose token there was a draft that passed."""
-    unchanged: Sequence[float | None]
-    """By place: the share of forwards that drew its draft again and left it as it was; None where none did."""
-    committed: Mapping[int, int]
-    """How many forwards committed so many tokens."""
+    base: Timings | None = None
+    """Of AR in the same rounds; None where it was not measured."""
+
+    @property
+    def times_faster(self) -> Median | None:
+        """Than AR in the same round; None where one of the two was not timed."""
+        return None if self.timings is None or self.base is None else self.timings.times_faster(self.base)
 
     @property
     def flat(self) -> dict[str, Any]:
-        """A line of a table: the case, and one number a column."""
-        timed = self.seconds
+        """A line of a table: the case, and one number per column."""
+        seconds = self.timings.seconds if self.timings else None
         return {
-            **self.case.options, "items": self.items, **self.counts,
-            **_columns("seconds", timed.seconds if timed else None),
-            **_columns("times_faster", timed.times_faster if timed else None),
-            "interval": timed.seconds.probability if timed else None,
-            "outside": timed.outside if timed else None,
+            **self.case.options, "items": self.items, **asdict(self.counts),
+            **_columns("seconds", seconds),
+            **_columns("times_faster", self.times_faster),
+            "interval": seconds.probability if seconds else None,
+            "outside": self.timings.outside if self.timings else None,
         }
 
 
@@ -69,33 +52,18 @@ def _columns(name: str, median: Median | None) -> dict[str, float | None]:
         zip(names, (median.value, median.low, median.high), strict=True))
 
 
-def figures_of(work: Work, case: Case, counts: Sequence[Mapping[str, Any]], seconds: Seconds | None) -> Figures:
-    """Of what was counted of each batch."""
-    rows = [Row(**row) for one in counts for row in one["rows"]]
-    held, of = ([sum(places) for places in zip(*(one[name] for one in counts), strict=True)] for name in ("held", "of"))
-    return Figures(
-        case=case,
-        items=len(rows),
-        counts=summary(rows, work.length),
-        seconds=seconds,
-        accepted=accepted(rows, work.length),
-        unchanged=[one / all_of if all_of else None for one, all_of in zip(held, of, strict=True)],
-        committed=committed_a_step(rows),
-    )
-
-
-def varying(figures: Sequence[Figures]) -> list[str]:
+def varying(measured: Sequence[Measured]) -> list[str]:
     """The options that are not the same in all cases that have them, after the method's name."""
     values: dict[str, set[Any]] = {}
-    for one in figures:
+    for one in measured:
         for name, value in one.case.options.items():
             values.setdefault(name, set()).update([] if value is None else [value])
     return [name for name, of_cases in values.items() if name == "method" or len(of_cases) > 1]
 
 
-def as_csv(figures: Sequence[Figures]) -> str:
-    """A line a case; an empty field where there is no number."""
-    lines = [one.flat for one in figures]
+def as_csv(measured: Sequence[Measured]) -> str:
+    """A line per case; an empty field where there is no number."""
+    lines = [one.flat for one in measured]
     columns = list(dict.fromkeys(column for line in lines for column in line))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -104,8 +72,7 @@ def as_csv(figures: Sequence[Figures]) -> str:
     return text.getvalue()
 
 
-def as_json(circumstances: Mapping[str, Any], figures: Sequence[Figures]) -> str:
+def as_json(circumstances: Mapping[str, Any], measured: Sequence[Measured]) -> str:
     """The same and the curves, under what they were measured with."""
-    cases = [{**one.flat, "accepted": one.accepted, "unchanged": one.unchanged, "committed": one.committed}
-             for one in figures]
+    cases = [{**one.flat, **(asdict(one.curves) if one.curves else {})} for one in measured]
     return json.dumps({**circumstances, "cases": cases}, indent=1) + "\n"

@@ -12,10 +12,8 @@ from coupled_decoding.evaluation.bench import fingerprint
 from coupled_decoding.evaluation.bench.cases import Case
 from coupled_decoding.evaluation.bench.kept import Kept
 from coupled_decoding.evaluation.bench.machine import in_words
+from coupled_decoding.evaluation.bench.seconds import Timed, Timings
 from coupled_decoding.evaluation.bench.work import Work, batches
-
-Round = list[dict[str, Any]]
-"""Of each case in turn: ``seconds``, those ``outside`` the model where a trace tells them, and ``nfe`` of each item."""
 
 
 def measure(
@@ -25,7 +23,7 @@ def measure(
     of: Mapping[str, Any],
     repeat: int = 1,
     done: Callable[[], None] = lambda: None,
-) -> list[list[Round]]:
+) -> list[Timings]:
     """Every case on every batch of items, batch by batch, so that a drift of the machine's speed hits all cases alike.
 
     A round of all cases on one batch is kept whole. ``of`` says what the figures are of; the cases and the machine
@@ -37,14 +35,14 @@ def measure(
         done: called after each case of a round, also where it was kept.
 
     Returns:
-        The rounds of each batch, one a repetition.
+        What each case took.
     """
     parts = batches(work, cases[0])
     names = fingerprint.of_text(json.dumps([case.name for case in cases]))
-    rounds: list[list[Round]] = [[] for _ in parts]
+    rounds: list[list[list[Timed]]] = [[] for _ in parts]
     warm: set[str] = set()
 
-    def make(items: Sequence[int]) -> Round:
+    def make(items: Sequence[int]) -> list[Timed]:
         for case in cases:
             if case.name not in warm:
                 work.warm_up(case)
@@ -52,19 +50,23 @@ def measure(
         return [_timed(work, case, items) for case in cases]
 
     for repetition in range(repeat):
-        for mine, items in zip(rounds, parts, strict=True):
-            name = {**of, "items": work.named(items), "repetition": repetition, "cases": names, "machine": in_words()}
-            mine.append(kept.get(json.dumps(name, sort_keys=True), partial(make, items)))
+        for of_batch, items in zip(rounds, parts, strict=True):
+            name = {**of, **work.described(items), "repetition": repetition, "cases": names, "machine": in_words()}
+            of_batch.append(kept.get(json.dumps(name, sort_keys=True), _read, partial(make, items)))
             for _ in cases:
                 done()
-    return rounds
+    return [Timings([[of_round[case] for of_round in of_batch] for of_batch in rounds]) for case in range(len(cases))]
 
 
-def _timed(work: Work, case: Case, items: Sequence[int]) -> dict[str, Any]:
+def _read(kept: Sequence[Mapping[str, Any]]) -> list[Timed]:
+    return [Timed(**one) for one in kept]
+
+
+def _timed(work: Work, case: Case, items: Sequence[int]) -> Timed:
     draw = work.ready(case, items)
     started = time.perf_counter()
     trace = draw()
     seconds = time.perf_counter() - started
     if trace is None:
-        return {"seconds": seconds, "nfe": [work.length] * len(items)}
-    return {"seconds": seconds, "outside": trace.seconds_outside, "nfe": trace.nfe.tolist()}
+        return Timed(seconds, [work.length] * len(items))
+    return Timed(seconds, trace.nfe.tolist(), trace.seconds_outside)

@@ -1,13 +1,23 @@
-"""What rounds come to: medians, their intervals, and how many times faster one case is than another."""
+"""What seconds come to: medians, and intervals that hold for the few values there are."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from coupled_decoding.evaluation.bench.rounds import Round
 from coupled_decoding.evaluation.exactness.statistics import median_interval
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One draw of some items together."""
+
+    seconds: float
+    nfe: list[int]
+    """Forwards of each item."""
+    outside: float | None = None
+    """Of the seconds, those that the method took outside the model; None where no trace tells them."""
 
 
 @dataclass(frozen=True)
@@ -28,58 +38,45 @@ class Median:
         return cls(statistics.median(values), *median_interval(values))
 
 
-def units(values: Sequence[Sequence[float]]) -> list[float]:
-    """One value for each batch of items, the median of its repetitions; with a single batch, the repetitions.
+@dataclass(frozen=True)
+class Timings:
+    """What one case took, in turn with others."""
 
-    Repetitions of one batch resemble each other more than batches do: taken for independent they would promise too
-    narrow an interval.
-    """
-    return [statistics.median(one) for one in values] if len(values) > 1 else list(values[0])
+    batches: Sequence[Sequence[Timed]]
+    """Of each batch of items, the draws of each repetition."""
 
+    @property
+    def seconds(self) -> Median:
+        """Seconds per item."""
+        return Median.of(self._units(lambda batch, repetition: self._per_item(self.batches[batch][repetition])))
 
-def seconds_of(rounds: Sequence[Sequence[Round]], case: int) -> Median:
-    """Seconds an item."""
-    return Median.of(units([[one[case]["seconds"] / len(one[case]["nfe"]) for one in of_batch]
-                            for of_batch in rounds]))
+    @property
+    def nfe(self) -> float:
+        """Mean forwards per item; they are the same in each repetition."""
+        return statistics.mean(count for repetitions in self.batches for count in repetitions[0].nfe)
 
+    @property
+    def outside(self) -> float | None:
+        """The share of all seconds that the method took outside the model; None where nothing tells it."""
+        every = [one for repetitions in self.batches for one in repetitions]
+        outside = [one.outside for one in every if one.outside is not None]
+        return sum(outside) / sum(one.seconds for one in every) if len(outside) == len(every) else None
 
-def times_faster(rounds: Sequence[Sequence[Round]], case: int, base: int) -> Median:
-    """The seconds of ``base`` divided by those of ``case``, in each round."""
-    return Median.of(units([[one[base]["seconds"] / one[case]["seconds"] for one in of_batch] for of_batch in rounds]))
+    def times_faster(self, base: Timings) -> Median:
+        """The seconds of another case divided by those of this one, in each round."""
+        return Median.of(self._units(lambda batch, repetition: (
+            base.batches[batch][repetition].seconds / self.batches[batch][repetition].seconds)))
 
+    def _units(self, value: Callable[[int, int], float]) -> list[float]:
+        """One value for each batch of items, the median of its repetitions; with a single batch, the repetitions.
 
-def share_outside(rounds: Sequence[Sequence[Round]], case: int) -> float | None:
-    """The share of all seconds that the method took outside the model; None where nothing tells it."""
-    own = [one[case] for of_batch in rounds for one in of_batch]
-    if any("outside" not in one for one in own):
-        return None
-    return sum(one["outside"] for one in own) / sum(one["seconds"] for one in own)
+        Repetitions of one batch resemble each other more than batches do: taken for independent they would promise too
+        narrow an interval.
+        """
+        values = [[value(batch, repetition) for repetition in range(len(repetitions))]
+                  for batch, repetitions in enumerate(self.batches)]
+        return [statistics.median(one) for one in values] if len(values) > 1 else values[0]
 
-
-def report(
-    rounds: Sequence[Sequence[Round]], titles: Sequence[str], what: str, bases: Mapping[str, int], where: str
-) -> str:
-    """A table in Markdown.
-
-    Args:
-        titles: of the cases, in their order.
-        what: one item in words, such as ``"picture"``; each was drawn alone.
-        bases: in words, and the case of that number: what the others are compared with.
-        where: the machine in words.
-    """
-    share = seconds_of(rounds, 0).probability
-    lines = [
-        f"{len(rounds)} {what}s, one at a time. {where}. Intervals hold the median of all such {what}s with "
-        f"probability {share:.0%}.",
-        "",
-        f"| method | NFE | seconds a {what} (median) | "
-        + "".join(f"times faster than {base} (median, interval) | " for base in bases).strip(),
-        "| --- " * (3 + len(bases)) + "|",
-    ]
-    for case, title in enumerate(titles):
-        nfe = statistics.mean(count for of_batch in rounds for count in of_batch[0][case]["nfe"])
-        ratios = [times_faster(rounds, case, base) for base in bases.values()]
-        cells = [title, f"{nfe:.1f}", f"{seconds_of(rounds, case).value:.2f}",
-                 *(f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})" for ratio in ratios)]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    @staticmethod
+    def _per_item(one: Timed) -> float:
+        return one.seconds / len(one.nfe)

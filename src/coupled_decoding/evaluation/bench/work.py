@@ -1,7 +1,8 @@
-"""What is drawn: pictures of prompts, or clips that go on from contexts."""
+"""What is drawn: pictures of prompts, or clips that continue contexts."""
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,7 +15,7 @@ from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.trace import Trace
 from coupled_decoding.evaluation.bench import fingerprint
 from coupled_decoding.evaluation.bench.cases import Case
-from coupled_decoding.evaluation.bench.generate import Generate, check_generates, generation
+from coupled_decoding.evaluation.bench.transformers_generate import Generate, check_generates, generation
 from coupled_decoding.pipelines.pictures import PicturePipeline
 from coupled_decoding.pipelines.video import VideoPipeline
 from coupled_decoding.serving.session import TransformersSession
@@ -37,7 +38,7 @@ class Work(ABC):
     length: int
     """Tokens of one item that are drawn: the forwards that AR takes."""
     layout: Layout
-    """Of these tokens."""
+    """The layout of these tokens."""
     pipe: PicturePipeline | VideoPipeline
 
     @abstractmethod
@@ -47,6 +48,10 @@ class Work(ABC):
     @abstractmethod
     def named(self, items: Sequence[int]) -> list[Any]:
         """What results of these items depend on besides the model, the case and its versions; for JSON."""
+
+    def described(self, items: Sequence[int]) -> dict[str, Any]:
+        """For names of kept results: how many items these are, and twelve digits of what :meth:`named` says."""
+        return {f"{self.drawn}s": len(items), "items": fingerprint.of_text(json.dumps(self.named(items)))}
 
     def ready(self, case: Case, items: Sequence[int]) -> Draw:
         """Items to be drawn together in a case, with all done that is not to be timed.
@@ -64,10 +69,10 @@ class Work(ABC):
 
     @abstractmethod
     def _ready(self, case: Case, items: Sequence[int]) -> Draw:
-        """The same, whether or not forwards are compiled."""
+        """Like :meth:`ready`, whether or not forwards are compiled."""
 
     def warm_up(self, case: Case) -> None:
-        """Let a case do what happens only once."""
+        """Let a case do what happens only once, such as compiling."""
         few = self.ready(case, range(min(case.batch, len(self))))
         if isinstance(case.decoder, Generate) or case.compiled:  # what is compiled shows at the end, as windows shrink
             few()
@@ -76,7 +81,7 @@ class Work(ABC):
 
 
 class PictureWork(Work):
-    """Pictures of prompts: what is timed begins with the prompt."""
+    """Pictures of prompts; what is timed begins with the prompt."""
 
     drawn = "picture"
     pipe: PicturePipeline
@@ -119,7 +124,7 @@ class PictureWork(Work):
 
 
 class ClipWork(Work):
-    """Clips that go on from first frames: what is timed begins with these, and encodes them."""
+    """Clips that continue first frames; what is timed begins with these frames, and encodes them."""
 
     drawn = "clip"
     pipe: VideoPipeline

@@ -22,7 +22,7 @@ class Estimate:
     """
 
     value: float
-    """Of the units as they are."""
+    """The figure of the units as they are."""
     bias: float
     """By how much the figure of resampled units exceeds ``value`` on average."""
     low: float

@@ -40,7 +40,7 @@ def psnr(clips: Tensor, truth: Tensor) -> Tensor:
 
 
 def mean_statistic(values: Tensor) -> Statistic:
-    """Mean over clips of a value each, ``[B]``, for :func:`coupled_decoding.evaluation.metrics.bootstrap.bootstrap`."""
+    """Mean of one value per clip, ``[B]``, for :func:`coupled_decoding.evaluation.metrics.bootstrap.bootstrap`."""
     return lambda counts: counts @ values.double() / counts.sum(1)
 
 

@@ -12,9 +12,9 @@ from coupled_decoding.decoding.session import Session
 def mean_entropy(session: Session, tokens: Tensor) -> Tensor:
     """Mean nats of a session's distributions along given streams, LongTensor ``[B, length]``: ``[B]``.
 
-    Of the logits as they are, at temperature 1; one forward.
+    The distributions are those of the logits as they are, at temperature 1. Takes one forward.
     """
     fed = torch.cat([session.last_token.unsqueeze(1), tokens[:, :-1]], 1)
-    places = torch.arange(fed.shape[1], device=fed.device)
-    logits = session.forward(fed, session.last_position.unsqueeze(1) + places)
+    index = torch.arange(fed.shape[1], device=fed.device)
+    logits = session.forward(fed, session.last_position.unsqueeze(1) + index)
     return torch.distributions.Categorical(logits=logits).entropy().mean(1)

@@ -30,7 +30,7 @@ class PrincipalComponents:
         values, vectors = torch.linalg.eigh(centred.T @ centred)
         self.basis = vectors[:, -count:].flip(1)  # [d, count], orthonormal, most variance first
         self.share = float(values[-count:].sum() / values.sum())
-        """Of the reference's variance, between 0 and 1."""
+        """The share of the reference's variance along the components, between 0 and 1."""
 
     def __call__(self, features: Tensor) -> Tensor:
         """``[..., d]`` to float64 ``[..., count]``, around the reference's mean."""

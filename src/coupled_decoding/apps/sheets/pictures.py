@@ -47,7 +47,7 @@ def contact_sheet(pictures: Sequence[Image.Image], prompts: Sequence[str], seeds
     columns = pictures_per_prompt if pictures_per_prompt > 1 else ceil(sqrt(len(pictures)))
     cells = []
     for picture, prompt, seed in zip(pictures, prompts, seeds, strict=True):
-        tile = _tile(picture)
+        tile = _smooth(picture)
         said = _wrapped(prompt, tile.width, most=3)
         cells.append(Cell(tile, [*((line, INK) for line in said), (f"seed {seed}", PENCIL)]))
     return sheet([("", cells[first : first + columns]) for first in range(0, len(cells), columns)])
@@ -56,7 +56,7 @@ def contact_sheet(pictures: Sequence[Image.Image], prompts: Sequence[str], seeds
 def comparison(columns: Sequence[Column], rows: Sequence[str]) -> Image.Image:
     """The same pictures by several methods: a column a method, a row a picture with its title above."""
     return sheet(
-        [(title, [Cell(_tile(column.pictures[row]), [(column.captions[row], PENCIL)]) for column in columns])
+        [(title, [Cell(_smooth(column.pictures[row]), [(column.captions[row], PENCIL)]) for column in columns])
          for row, title in enumerate(rows)],
         [(column.name, column.note) for column in columns],
     )
@@ -92,7 +92,7 @@ def sheet(rows: Sequence[tuple[str, Sequence[Cell]]], heads: Sequence[tuple[str,
     return paper
 
 
-def _tile(picture: Image.Image) -> Image.Image:
+def _smooth(picture: Image.Image) -> Image.Image:
     """The picture at a size that can be looked at."""
     longer = max(picture.size)
     scale = min(max(longer, SMALLEST_SIDE), LARGEST_SIDE) / longer

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coupled_decoding.apps.films import strips
-from coupled_decoding.apps.results import save
+from coupled_decoding.apps.output import save
+from coupled_decoding.apps.sheets.films import strips
 
 if TYPE_CHECKING:
     from PIL.Image import Image

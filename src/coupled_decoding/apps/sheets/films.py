@@ -8,7 +8,7 @@ from math import ceil
 
 from PIL import Image
 
-from coupled_decoding.apps.sheets import LARGEST_SIDE, PENCIL, SMALLEST_SIDE, Cell, sheet
+from coupled_decoding.apps.sheets.pictures import LARGEST_SIDE, PENCIL, SMALLEST_SIDE, Cell, sheet
 
 CONTEXT, DRAWN = ("context", "#c2410c"), ("drawn", "#1d4ed8")
 """Name and colour of frames that were given, and of those that were drawn."""
@@ -41,7 +41,7 @@ def film(rows: Sequence[tuple[str, Sequence[Reel]]], context: int, heads: Sequen
     for number in range(len(reels[0].frames)):
         name, colour = CONTEXT if number < context else DRAWN
         yield sheet([
-            (title, [Cell(_tile(reel.frames[number], SMALLEST_SIDE, most),
+            (title, [Cell(_squares(reel.frames[number], SMALLEST_SIDE, most),
                           [(f"{name}, frame {number + 1} of {len(reel.frames)}", colour), (reel.caption, PENCIL)],
                           colour, EDGE_WIDTH) for reel in row])
             for title, row in rows
@@ -55,13 +55,13 @@ def strips(clips: Sequence[tuple[str, Sequence[Image.Image]]], context: int) -> 
         cells = []
         for number, frame in enumerate(frames, 1):
             _, colour = CONTEXT if number <= context else DRAWN
-            cells.append(Cell(_tile(frame, STRIP_SIDE, 2 * STRIP_SIDE), [(str(number), colour)], colour, EDGE_WIDTH))
+            cells.append(Cell(_squares(frame, STRIP_SIDE, 2 * STRIP_SIDE), [(str(number), colour)], colour, EDGE_WIDTH))
         lines = [cells[first : first + STRIP_COLUMNS] for first in range(0, len(cells), STRIP_COLUMNS)]
         rows += [(title if i == 0 else "", line) for i, line in enumerate(lines)]
     return sheet(rows)
 
 
-def _tile(frame: Image.Image, least: int, most: int) -> Image.Image:
+def _squares(frame: Image.Image, least: int, most: int) -> Image.Image:
     """The frame enlarged to ``least`` pixels and more, each of its own kept a square, or reduced to ``most``."""
     longer = max(frame.size)
     if longer > most:

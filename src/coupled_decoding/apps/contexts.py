@@ -1,4 +1,4 @@
-"""Frames that commands go on from, and what is said of what was done to them."""
+"""The context of a clip: first frames, and what is said of what was done to them."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from coupled_decoding.apps import options
-from coupled_decoding.apps.errors import refusing
+from coupled_decoding.apps.errors import note, refusing
 
 if TYPE_CHECKING:
     from coupled_decoding.media.footage import Footage
     from coupled_decoding.models.contract import VideoModel
 
 SAME_RATE = 0.05
-"""By what share frames a second may differ from the model's without a word: files round them."""
+"""By what share frames per second may differ from the model's without a word: files round them."""
 
 
 def footage_of(model: VideoModel, place: Path, start: int, asked: int | None) -> Footage:
-    """The frames to go on from; what was done to them is said on stderr."""
+    """The frames that a clip continues; what was done to them is said on stderr."""
     from coupled_decoding.media.footage import read_footage
 
     wanted = options.CONTEXT_FRAMES if asked is None else asked
@@ -37,7 +35,7 @@ def footage_of(model: VideoModel, place: Path, start: int, asked: int | None) ->
             note(_fitting(size, model.size))
     rate, own = footage.frames_per_second, model.frames_per_second
     if rate is not None and abs(rate / own - 1) > SAME_RATE:
-        note(f"{place} has {rate:.4g} frames a second: the model takes them for {own:.4g} a second")
+        note(f"{place} has {rate:.4g} frames per second: the model takes them for {own:.4g} per second")
     return footage
 
 
@@ -53,12 +51,8 @@ def _counted(frames: int) -> str:
     return "1 frame" if frames == 1 else f"{frames} frames"
 
 
-def note(words: str) -> None:
-    typer.echo(f"scd: note: {words}", err=True)
-
-
 def tokens_drawn(model: VideoModel, given: int, drawn: int) -> int:
-    """Of one clip."""
+    """The tokens that are drawn of one clip after ``given`` frames."""
     with refusing(ValueError):
         try:
             return model.length_of(given + drawn) - model.length_of(given)
