@@ -200,7 +200,7 @@ class PicturePipeline:
 
     def preview(self, plan: PicturePlan, tokens: Tensor) -> list[Image.Image]:
         """The picture of some tokens, LongTensor ``[length]``, grey where they are -1."""
-        if self.model.card.tokens_only:
+        if self.model.tokens_only:
             return []
         pictures = self.model.decode(filled(tokens, plan.layout).unsqueeze(0), plan.size)
         return [greyed(picture, tokens, plan.layout) for picture in pictures]
@@ -213,7 +213,7 @@ class PicturePipeline:
             "size": "{}x{}".format(*first.size),
         }
         return Pictures(
-            images=self.model.decode(tokens, first.size) if finished and not self.model.card.tokens_only else [],
+            images=self.model.decode(tokens, first.size) if finished and not self.model.tokens_only else [],
             prompts=[plan.prompt for plan in plans],
             seeds=[plan.seed for plan in plans],
             tokens=tokens,
