@@ -187,12 +187,12 @@ class PicturePipeline:
         return PicturePlan(
             prompt=checked_prompt(texts_of([request.prompt])[0]), scale=scale, size=(width, height), layout=layout,
             seed=seeds_of(None if request.seed is None else [request.seed], 1)[0], given=request.given,
-            sampling=request.sampling or self.sampling, reading=(scale, width, height), kind=scale != 1,
+            sampling=request.sampling or self.sampling, reading=(width, height), kind=scale != 1,
         )
 
     def read(self, plans: Sequence[PicturePlan]) -> Session:
-        """A session of their prompts, which are of one size and scale."""
-        return self.model.session([plan.prompt for plan in plans], plans[0].scale, plans[0].size)
+        """A session of their prompts, which are of one size, and all guided or none."""
+        return self.model.session([plan.prompt for plan in plans], [plan.scale for plan in plans], plans[0].size)
 
     def finish(self, plan: PicturePlan, method: Method, tokens: Tensor, trace: Trace) -> Pictures:
         """One picture of its tokens, LongTensor ``[length]``."""

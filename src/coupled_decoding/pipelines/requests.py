@@ -69,9 +69,9 @@ class Plan:
     given: Tensor | None = None
     """LongTensor ``[g]``: the first of them, where they are already known."""
     reading: Hashable = None
-    """Plans with equal ones can be read into one session in one forward."""
+    """Plans of one kind with equal ones can be read into one session in one forward."""
     kind: Hashable = None
-    """Only plans of one kind can stand beside each other in a session."""
+    """Only plans of one kind stand beside each other in a session."""
 
 
 def check_given(given: Tensor | None, layout: Layout) -> None:
