@@ -176,6 +176,19 @@ def test_a_prompt_that_cannot_be_read_fails_alone() -> None:
     assert tickets[4].tokens.tolist() == [-1] * 5
 
 
+def test_an_error_of_the_machine_loses_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = Tables("free")
+    engine = cd.Engine(pipe, batch=2, method=cd.AR())
+    tickets = [engine.submit(TableRequest(kind, 0)) for kind in (0, 1, 2)]
+    with monkeypatch.context() as patched:
+        patched.setattr(pipe, "read", lambda plans: torch.empty(2**62))
+        with pytest.raises(RuntimeError):
+            engine.step()
+    assert engine.waiting == tickets
+    assert {*engine.drain()} == {*tickets}
+    assert {ticket.state for ticket in tickets} == {"done"}
+
+
 def test_given_tokens_that_are_not_legal_fail_alone() -> None:
     """Which is seen when their row opens, together with that of a neighbour."""
     pipe = Tables("given")

@@ -161,7 +161,7 @@ class Engine(Generic[RequestT, PlanT, ResultT]):
     Requests start in the order in which they came, ``batch`` of them run at the same time, and a place that becomes
     free is taken with the next step. What a request gives is what its pipeline gives for it alone, whatever runs beside
     it. A request that fails (a prompt that the model cannot read, logits that are not numbers) ends alone. An error of
-    the machine, such as a lack of memory, is raised by :meth:`step`.
+    the machine, such as a lack of memory, is raised by :meth:`step`; requests whose prompts it was reading still wait.
 
     An engine without requests computes nothing and keeps its caches, which are as long as the longest request so far.
     Nothing grows with the number of requests served: of one that has ended only its ticket is left, which is the
@@ -281,9 +281,8 @@ class Engine(Generic[RequestT, PlanT, ResultT]):
         """Give places to those who wait; returns the tickets that ended by it."""
         ended: list[Ticket[ResultT]] = []
         while self._waiting and self._room:
-            first = [self._waiting.popitem(last=False)[1] for _ in range(min(self._room, len(self._waiting)))]
             together: dict[Hashable, list[tuple[Ticket[ResultT], PlanT]]] = {}
-            for ticket, plan in first:
+            for ticket, plan in islice(self._waiting.values(), self._room):
                 together.setdefault((plan.kind, plan.reading), []).append((ticket, plan))
             for group in together.values():
                 ended += self._join(group)
@@ -296,9 +295,12 @@ class Engine(Generic[RequestT, PlanT, ResultT]):
         except (ValueError, OSError) as error:
             if len(group) > 1:
                 return [ended for one in group for ended in self._join([one])]
-            group[0][0]._end("failed", error)
-            return [group[0][0]]
+            ticket, _ = group[0]
+            del self._waiting[ticket.id]
+            ticket._end("failed", error)
+            return [ticket]
         for (ticket, _), row in zip(group, rows, strict=True):
+            del self._waiting[ticket.id]
             lane.tickets[row] = ticket
             ticket._begin(lane.run, row)
         running = {*lane.run.running}
