@@ -141,7 +141,7 @@ def _work(
     pipe: PicturePipeline | VideoPipeline, prompts: list[Prompt] | None, contexts: list[str] | None,
     context_frames: int | None, num_frames: int | None, guidance: list[float] | None, generate: bool, seed: int,
 ) -> Work:
-    """What is drawn; options that say nothing about this kind of model are refused."""
+    """What is drawn; options that mean nothing to this kind of model are refused."""
     from coupled_decoding.evaluation.bench.work import ClipWork, PictureWork
     from coupled_decoding.pipelines.pictures import PicturePipeline
 

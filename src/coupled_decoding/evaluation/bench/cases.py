@@ -99,14 +99,13 @@ class Case:
     def options(self) -> dict[str, Any]:
         """Every option as a column of a table. The method's name tells its coupling.
 
-        A method that cannot be given predictions or branches has none of them.
+        A method that cannot be given predictions or branches has none of them, in line with those that could.
         """
-        drafting: dict[str, Any] = {}
+        own: dict[str, Any] = {}
         if isinstance(self.decoder, Method):
-            values = {"window": self.decoder.window, "predict": False, "branches": 0, **self.own}
-            first = ("window", "first_guess", "predict", "branches")
-            drafting = {name: values[name] for name in (*first, *values) if name in values and name != "coupling"}
-        return {"method": self.decoder.name, "lossless": self.decoder.lossless, **drafting, "guidance": self.guidance,
+            own = {"window": self.decoder.window, "first_guess": None, "predict": False, "branches": 0, **self.own}
+            own.pop("coupling", None)
+        return {"method": self.decoder.name, "lossless": self.decoder.lossless, **own, "guidance": self.guidance,
                 **asdict(self.sampling), "batch": self.batch, "compiled": self.compiled}
 
     @property

@@ -162,9 +162,9 @@ def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_pretrained(
-    kind: Any, folder: Path, placement: Placement, *, config: Any = None, tensors: dict[str, Tensor] | None = None
+    cls: Any, folder: Path, placement: Placement, *, config: Any = None, tensors: dict[str, Tensor] | None = None
 ) -> Any:
-    """A transformers model of class ``kind`` from a local folder, sharded or not, in evaluation mode.
+    """A transformers model of class ``cls`` from a local folder, sharded or not, in evaluation mode.
 
     Without ``config`` and ``tensors`` the folder's own are read; with them, the model is made of these, and the folder
     is only named in errors. Raises ValueError where weights are damaged, missing or of the wrong shape; transformers
@@ -189,7 +189,7 @@ def load_pretrained(
     transformers_logging.disable_progress_bar()
     try:
         source = folder if tensors is None else None
-        model, report = kind.from_pretrained(source, local_files_only=True, output_loading_info=True, **options)
+        model, report = cls.from_pretrained(source, local_files_only=True, output_loading_info=True, **options)
     except pickle.UnpicklingError as error:
         raise ValueError(f"the weights in {folder} hold more than weights, and would run code of their own: they are "
                          "not loaded") from error

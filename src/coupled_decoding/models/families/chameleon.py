@@ -39,18 +39,18 @@ from coupled_decoding.serving.backbone import Backbone, as_logits
 from coupled_decoding.serving.cache import PositionCache
 
 BOS, END_OF_TURN, BOI, EOI = "<s>", "<reserved08706>", "<racm3:break>", "<eoss>"
-PLACES = ("", "tokenizer", "chameleon/tokenizer", "../chameleon/tokenizer")
+FOLDERS = ("", "tokenizer", "chameleon/tokenizer", "../chameleon/tokenizer")
 """Where Chameleon's tokenizers may be: beside the weights, in Meta's layout, or where Lumina-mGPT's code has them."""
 DRAWING = ("encoder.", "decoder.", "quantize.", "quant_conv.", "post_quant_conv.")
 """The VQGAN among the weights of its training, which hold losses too."""
 
 
 def find(folder: Path, *names: str) -> Path:
-    """The first of these files in any of ``PLACES``. FileNotFoundError where there is none."""
-    for place in PLACES:
+    """The first of these files in any of ``FOLDERS``. FileNotFoundError where there is none."""
+    for beside in FOLDERS:
         for name in names:
-            if (folder / place / name).is_file():
-                return folder / place / name
+            if (folder / beside / name).is_file():
+                return folder / beside / name
     raise FileNotFoundError(f"the checkpoint {folder} lacks {' or '.join(names)}: it comes with Meta's Chameleon and "
                             "with Anole, in their folder tokenizer; put it beside the weights")
 
