@@ -26,7 +26,8 @@ from tests.pipelines.tables import TableRequest, Tables
 METHODS = [
     cd.AR(), cd.SJD(3), cd.SCD(3), cd.SCD(4, "above", coupling="maximal", predict=True),
     cd.SCD(4, "repeat", predict=True, branches=4), cd.SeedExact(3, "random"), cd.SeedExact(4, predict=True, branches=5),
-    cd.SeedExact("auto"), cd.PAC(4), cd.Jacobi(3), cd.GSD(3, group=2), cd.ZipAR(4, ahead=1),
+    cd.SCD(4, "previous-frame-distribution"), cd.SeedExact("auto"), cd.PAC(4), cd.Jacobi(3), cd.GSD(3, group=2),
+    cd.ZipAR(4, ahead=1),
 ]
 SAMPLINGS = [cd.Sampling(), cd.Sampling(temperature=0.8, top_k=2), cd.Sampling(top_p=0.7)]
 DRAWS = 200_000
