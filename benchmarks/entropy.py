@@ -8,6 +8,8 @@ give in one forward) and cut into quarters. Counts, so the machine need not be q
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from tqdm import tqdm
 
@@ -18,13 +20,14 @@ from coupled_decoding.evaluation.metrics.entropy import mean_entropy
 from data.prompts import prompts
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = pages.parser(__doc__)
     parser.add_argument("--pictures", type=int, default=100)
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--window", type=int, default=64)
-    args = parser.parse_args()
-    pipe, texts = cd.from_pretrained("emoji"), prompts(args.pictures)
+    parser.add_argument("--model", default="emoji")
+    args = parser.parse_args(arguments)
+    pipe, texts = cd.from_pretrained(args.model), prompts(args.pictures)
     rows = []
     for method in tqdm((cd.SJD(window=args.window), cd.SCD(window=args.window, coupling="maximal"))):
         nats, nfe = [], []
@@ -40,7 +43,7 @@ def main() -> None:
     head = ["method", "least entropy: nats, AR / NFE", "second quarter", "third quarter", "most entropy"]
     page = (f"{args.pictures} pictures per method, window {args.window}, temperature 1, no guidance; AR takes "
             f"{pipe.layout.length} forwards. Quarters by the mean entropy of a picture's target distributions. "
-            f"{pages.weights_in_words(pages.weights_of('emoji'))}\n\n{markdown(head, rows)}\n")
+            f"{pages.weights_in_words(pages.weights_of(args.model))}\n\n{markdown(head, rows)}\n")
     pages.publish("entropy", page)
     print(page)
 

@@ -33,7 +33,7 @@ def tiny_text_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def write_tiny_emoji(folder: Path) -> Path:
+def write_tiny_emoji(folder: Path, grid: int = GRID) -> Path:
     """A folder with a random model of the shipped layout: 24 codes, 4x4 grid, prompts of up to 32 bytes."""
     torch.manual_seed(0)
     text = tiny_text_tokenizer()
@@ -43,7 +43,7 @@ def write_tiny_emoji(folder: Path) -> Path:
         bos_token_id=CODES, eos_token_id=None,
     ))
     vq = VQTokenizer(VQConfig(codes=CODES, code_dim=4, encoder_channels=(8, 8), decoder_channels=(8, 8, 8), blocks=1))
-    write_checkpoint(folder, model, vq, text, grid=(GRID, GRID), max_prompt=34)
+    write_checkpoint(folder, model, vq, text, grid=(grid, grid), max_prompt=34)
     return folder
 
 

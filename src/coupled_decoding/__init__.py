@@ -19,18 +19,20 @@ if TYPE_CHECKING:
     from coupled_decoding.decoding.sampling import Sampling
     from coupled_decoding.decoding.session import Session, SessionBase
     from coupled_decoding.decoding.trace import Step, Trace
+    from coupled_decoding.pipelines.engine import Engine, Ticket
     from coupled_decoding.pipelines.load import from_pretrained
     from coupled_decoding.pipelines.pictures import PicturePipeline, Pictures
+    from coupled_decoding.pipelines.requests import ClipRequest, Request
     from coupled_decoding.pipelines.video import VideoPipeline, Videos
     from coupled_decoding.serving.causal_lm import CausalLM
     from coupled_decoding.serving.generate_with import generate_with
     from coupled_decoding.serving.session import TransformersSession
 
 __all__ = [
-    "AR", "GSD", "NOISE_VERSION", "PAC", "SCD", "SJD", "CausalLM", "ContractError", "Decoded", "Decoding", "Jacobi",
-    "Layout", "Method", "PicturePipeline", "Pictures", "Sampling", "SeedExact", "Session", "SessionBase", "Step",
-    "Trace", "TransformersSession", "VideoPipeline", "Videos", "ZipAR", "check_session", "decode", "from_pretrained",
-    "generate_with",
+    "AR", "GSD", "NOISE_VERSION", "PAC", "SCD", "SJD", "CausalLM", "ClipRequest", "ContractError", "Decoded",
+    "Decoding", "Engine", "Jacobi", "Layout", "Method", "PicturePipeline", "Pictures", "Request", "Sampling",
+    "SeedExact", "Session", "SessionBase", "Step", "Ticket", "Trace", "TransformersSession", "VideoPipeline", "Videos",
+    "ZipAR", "check_session", "decode", "from_pretrained", "generate_with",
 ]
 
 _HOMES = {
@@ -43,8 +45,10 @@ _HOMES = {
     "decoding.sampling": ("Sampling",),
     "decoding.session": ("Session", "SessionBase"),
     "decoding.trace": ("Step", "Trace"),
+    "pipelines.engine": ("Engine", "Ticket"),
     "pipelines.load": ("from_pretrained",),
     "pipelines.pictures": ("PicturePipeline", "Pictures"),
+    "pipelines.requests": ("ClipRequest", "Request"),
     "pipelines.video": ("VideoPipeline", "Videos"),
     "serving.causal_lm": ("CausalLM",),
     "serving.generate_with": ("generate_with",),

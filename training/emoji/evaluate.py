@@ -92,7 +92,7 @@ def nats(model: EmojiModel, prompts: list[list[int]], codes: Tensor) -> float:
 def nats_by_caption(model: EmojiModel, pictures: Tensor, descriptions: list[dict]) -> dict[str, float]:
     """With each picture's own name and style, another picture's of the same style, any other's, and with none."""
     codes = torch.cat([model.vq.encode(some.float() / 255).flatten(1) for some in pictures.split(64)])
-    own = [model.prompt_ids(styled(d["name"], d)) for d in descriptions]
+    own = [model.prompt_ids(styled(d["name"], d), model.size) for d in descriptions]
     rng = random.Random(0)
     same_style = own[:]
     for style in {d["style"] for d in descriptions}:
@@ -101,7 +101,7 @@ def nats_by_caption(model: EmojiModel, pictures: Tensor, descriptions: list[dict
             same_style[place] = own[source]
     captions = {
         "own caption": own, "another's of the same style": same_style, "another's": rng.sample(own, len(own)),
-        "no caption": [model.unconditional] * len(own),
+        "no caption": [model.unconditional_ids([], model.size)] * len(own),
     }
     return {name: nats(model, prompts, codes) for name, prompts in captions.items()}
 

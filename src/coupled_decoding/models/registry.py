@@ -20,15 +20,15 @@ class Family:
 
     name: str
     """As its card has it."""
-    place: str
+    path: str
     """Module in ``families/``, and class."""
     recognises: Callable[[Path], bool]
     """Whether a folder holds a checkpoint of it, complete or not, judged by what it says of itself."""
 
-    def load(self) -> type[PictureModel] | type[VideoModel]:
-        """Import its class."""
-        module, kind = self.place.split(".")
-        found: Any = getattr(import_module(f"coupled_decoding.models.families.{module}"), kind)
+    def model_class(self) -> type[PictureModel] | type[VideoModel]:
+        """Its class, imported."""
+        module, cls = self.path.split(".")
+        found: Any = getattr(import_module(f"coupled_decoding.models.families.{module}"), cls)
         return found
 
 

@@ -5,21 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from PIL import Image
 from torch import Tensor
 
 from coupled_decoding.decoding.arguments import seeds_of
 from coupled_decoding.decoding.layout import Layout
-from coupled_decoding.decoding.loop import Decoded, Decoding, decode
+from coupled_decoding.decoding.loop import decode
 from coupled_decoding.decoding.methods import SCD, Method
 from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.decoding.session import Session
 from coupled_decoding.decoding.trace import Step, Trace
 from coupled_decoding.media.pixels import Size
 from coupled_decoding.models.contract import PictureModel
-from coupled_decoding.models.prompts import texts_of
+from coupled_decoding.models.prompts import checked_prompt, texts_of
+from coupled_decoding.pipelines.engine import Engine
 from coupled_decoding.pipelines.metadata import recipe
+from coupled_decoding.pipelines.partial import filled, greyed
+from coupled_decoding.pipelines.requests import Plan, Request, check_given
+
+KINDS_KEPT = 32
+"""Sizes whose layouts are kept, so that requests of one size share one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,16 +46,27 @@ class Pictures:
     """Whether ``on_step`` stopped the decode."""
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PicturePlan(Plan):
+    """One picture, with everything filled in that a call or a request leaves open."""
+
+    prompt: str
+    scale: float
+    """Of guidance; 1 is none."""
+    size: Size
+
+
 class PicturePipeline:
     """Text to picture with any decoding method; made by :func:`coupled_decoding.from_pretrained`."""
 
     def __init__(self, model: PictureModel, name: str) -> None:
         self.model, self.name = model, name
+        self._layout_of = lru_cache(maxsize=KINDS_KEPT)(model.layout_of)
 
     @property
     def layout(self) -> Layout:
         """Of the token stream of a picture of the model's own size."""
-        return self.model.layout_of(self.model.size)
+        return self._layout_of(self.model.size)
 
     @property
     def sampling(self) -> Sampling:
@@ -91,12 +109,14 @@ class PicturePipeline:
         Raises:
             ValueError: an argument that does not fit; the sentence says which and why.
         """
-        asked = self._asked(prompts, method, sampling, guidance_scale, images_per_prompt, size)
+        requests = self._requests(prompts, sampling, guidance_scale, seed, images_per_prompt, size)
+        plans, method = [self.plan(request) for request in requests], method or SCD()
+        layout = plans[0].layout
         decoded = decode(
-            self.model.session(asked.rows, asked.scale, asked.size), asked.layout.length, method=asked.method,
-            sampling=asked.sampling, layout=asked.layout, seed=seed, given=given, on_step=on_step,
+            self.read(plans), layout.length, method=method, sampling=plans[0].sampling, layout=layout,
+            seed=[plan.seed for plan in plans], given=given, on_step=on_step,
         )
-        return self._pictures(asked, asked.rows, decoded)
+        return self._pictures(plans, method, decoded.tokens, decoded.trace)
 
     def check(self, prompt: str, size: tuple[int, int] | None = None) -> None:
         """Whether the model reads a prompt, without a forward. ValueError says why it does not."""
@@ -133,87 +153,71 @@ class PicturePipeline:
             ValueError: an argument that does not fit, before anything is drawn; but a prompt that the model cannot read
                 is found when its turn comes.
         """
-        asked = self._asked(prompts, method, sampling, guidance_scale, images_per_prompt, size)
-        if batch < 1:
-            raise ValueError(f"batch is {batch}: give at least 1")
-        return self._stream(asked, seeds_of(seed, len(asked.rows)), batch)
+        requests = self._requests(prompts, sampling, guidance_scale, seed, images_per_prompt, size)
+        engine = Engine(self, batch=min(batch, len(requests)), method=method)
+        for request in requests:
+            engine.submit(request)
+        return ((ticket.id, ticket.result) for ticket in engine.drain())
 
-    def _stream(self, asked: Asked, seeds: list[int], batch: int) -> Iterator[tuple[int, Pictures]]:
-        total, started = len(asked.rows), min(batch, len(asked.rows))
-        session = self._session(asked, asked.rows[:started])
-        run = Decoding(session, asked.method, asked.layout)
-        number = list(range(started))  # of the picture in each row
-        for row in range(started):
-            run.open(row, seeds[row], sampling=asked.sampling)
-        while (report := run.step()) is not None:
-            if report.broken:
-                raise ValueError(f"the session gave NaN logits for prompt {asked.rows[number[report.broken[0]]]!r}: "
-                                 "float16 may have overflowed, try bfloat16")
-            # given before the next prompts are read, of which one may be more than the model reads
-            for row in report.ended:
-                which = number[row]
-                decoded = Decoded(run.tokens(row).unsqueeze(0), run.part(row), [seeds[which]])
-                yield which, self._pictures(asked, [asked.rows[which]], decoded)
-            fresh = range(started, min(started + len(report.ended), total))
-            if fresh:
-                read = self._session(asked, asked.rows[fresh.start : fresh.stop])
-                for source, (row, following) in enumerate(zip(report.ended, fresh, strict=False)):
-                    session.adopt(row, read, source)
-                    run.open(row, seeds[following], sampling=asked.sampling)
-                    number[row] = following
-                started = fresh.stop
-
-    def _session(self, asked: Asked, rows: Sequence[str]) -> Session:
-        session = self.model.session(rows, asked.scale, asked.size)
-        if not session.refills:
-            raise ValueError(f"{self.model.card.name} reads prompts in batches that cannot be refilled: call the "
-                             "pipeline with some prompts at a time")
-        return session
-
-    def _asked(
-        self, prompts: str | Sequence[str], method: Method | None, sampling: Sampling | None,
-        guidance_scale: float | None, images_per_prompt: int, size: Size | None,
-    ) -> Asked:
-        """What a call asks for, with the model's own in place of what it leaves open; ValueError where it is wrong."""
+    def _requests(
+        self, prompts: str | Sequence[str], sampling: Sampling | None, guidance_scale: float | None,
+        seed: int | Sequence[int] | None, images_per_prompt: int, size: Size | None,
+    ) -> list[Request]:
+        """One for each picture; ValueError where what they have in common is wrong."""
         prompts = texts_of(prompts)
         if not prompts:
             raise ValueError("no prompts: give at least one description of a picture")
         if images_per_prompt < 1:
             raise ValueError(f"images_per_prompt is {images_per_prompt}: give at least 1")
-        scale = self.guidance_scale if guidance_scale is None else guidance_scale
+        rows = [prompt for prompt in prompts for _ in range(images_per_prompt)]
+        return [Request(prompt, one, sampling, guidance_scale, size)
+                for prompt, one in zip(rows, seeds_of(seed, len(rows)), strict=True)]
+
+    # -- what an engine asks of a pipeline ----------------------------------------------------------------------------
+
+    def plan(self, request: Request) -> PicturePlan:
+        """What a request asks for, with the model's own in place of what it leaves open; ValueError where it is wrong.
+        """
+        scale = self.guidance_scale if request.guidance_scale is None else request.guidance_scale
         if not math.isfinite(scale) or scale < 0:
             raise ValueError(f"guidance_scale is {scale}: give a number of at least 0 (1 is no guidance)")
-        size = size or self.model.size
-        return Asked(
-            rows=[prompt for prompt in prompts for _ in range(images_per_prompt)], scale=scale, size=size,
-            layout=self.model.layout_of(size), method=method or SCD(), sampling=sampling or self.sampling,
+        width, height = request.size or self.model.size
+        layout = self._layout_of((width, height))
+        check_given(request.given, layout)
+        return PicturePlan(
+            prompt=checked_prompt(texts_of([request.prompt])[0]), scale=scale, size=(width, height), layout=layout,
+            seed=seeds_of(None if request.seed is None else [request.seed], 1)[0], given=request.given,
+            sampling=request.sampling or self.sampling, reading=(width, height), kind=scale != 1,
         )
 
-    def _pictures(self, asked: Asked, prompts: list[str], decoded: Decoded) -> Pictures:
-        finished = bool((decoded.tokens >= 0).all())
+    def read(self, plans: Sequence[PicturePlan]) -> Session:
+        """A session of their prompts, which are of one size, and all guided or none."""
+        return self.model.session([plan.prompt for plan in plans], [plan.scale for plan in plans], plans[0].size)
+
+    def finish(self, plan: PicturePlan, method: Method, tokens: Tensor, trace: Trace) -> Pictures:
+        """One picture of its tokens, LongTensor ``[length]``."""
+        return self._pictures([plan], method, tokens.unsqueeze(0), trace)
+
+    def preview(self, plan: PicturePlan, tokens: Tensor) -> list[Image.Image]:
+        """The picture of some tokens, LongTensor ``[length]``, grey where they are -1."""
+        if self.model.tokens_only:
+            return []
+        pictures = self.model.decode(filled(tokens, plan.layout).unsqueeze(0), plan.size)
+        return [greyed(picture, tokens, plan.layout) for picture in pictures]
+
+    def _pictures(self, plans: Sequence[PicturePlan], method: Method, tokens: Tensor, trace: Trace) -> Pictures:
+        """Of tokens ``[B, length]`` of plans that share sampling, scale and size."""
+        finished, first = bool((tokens >= 0).all()), plans[0]
         common = {
-            **recipe(self.name, self.model.dtype, asked.method, asked.sampling), "guidance_scale": str(asked.scale),
-            "size": "{}x{}".format(*asked.size),
+            **recipe(self.name, self.model.dtype, method, first.sampling), "guidance_scale": str(first.scale),
+            "size": "{}x{}".format(*first.size),
         }
         return Pictures(
-            images=self.model.decode(decoded.tokens, asked.size) if finished else [],
-            prompts=prompts,
-            seeds=decoded.seeds,
-            tokens=decoded.tokens,
-            trace=decoded.trace,
-            metadata=[{"prompt": p, "seed": str(s), **common} for p, s in zip(prompts, decoded.seeds, strict=True)],
+            images=self.model.decode(tokens, first.size) if finished and not self.model.tokens_only else [],
+            prompts=[plan.prompt for plan in plans],
+            seeds=[plan.seed for plan in plans],
+            tokens=tokens,
+            trace=trace,
+            metadata=[{"prompt": plan.prompt, "seed": str(plan.seed), **common} for plan in plans],
             cancelled=not finished,
         )
-
-
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """What a call asks for."""
-
-    rows: list[str]
-    """The prompt of each picture."""
-    scale: float
-    size: Size
-    layout: Layout
-    method: Method
-    sampling: Sampling

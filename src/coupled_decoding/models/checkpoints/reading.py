@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import pickle
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -18,6 +18,8 @@ from torch import Tensor
 
 from coupled_decoding.extras import require_extra
 from coupled_decoding.models.checkpoints.placement import Placement
+
+Built = TypeVar("Built", bound=torch.nn.Module)
 
 
 def require_files(folder: Path, names: Sequence[str]) -> None:
@@ -111,6 +113,34 @@ def load_weights(
     module.requires_grad_(False)
 
 
+def build(
+    cls: Callable[[Mapping[str, Tensor]], Built], tensors: Mapping[str, Tensor], path: Path, what: str,
+    dtype: torch.dtype, device: torch.device,
+) -> Built:
+    """A network of ours whose sizes are read off its weights, in evaluation mode.
+
+    Args:
+        cls: makes the network of its weights; KeyError where one is missing, ValueError where sizes do not fit.
+        tensors: the weights, under the network's names.
+        path: where they come from, for errors.
+        what: the network's name, for errors.
+        dtype, device: of the network.
+
+    Raises:
+        ValueError: names or shapes that do not fit.
+    """
+    try:
+        with torch.device("meta"):
+            network = cls(tensors)
+    except KeyError as error:
+        raise ValueError(f"{path} holds no {what}: {error} is missing") from error
+    except ValueError as error:
+        raise ValueError(f"{path} does not fit {what}: {error}") from error
+    load_weights(network, path, tensors=tensors, dtype=dtype)
+    network.to(device).eval()
+    return network
+
+
 def read_folder(folder: Path) -> dict[str, Tensor]:
     """All tensors of a checkpoint folder in transformers' file layout, sharded or not; mapped, not read.
 
@@ -132,9 +162,9 @@ def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_pretrained(
-    kind: Any, folder: Path, placement: Placement, *, config: Any = None, tensors: dict[str, Tensor] | None = None
+    cls: Any, folder: Path, placement: Placement, *, config: Any = None, tensors: dict[str, Tensor] | None = None
 ) -> Any:
-    """A transformers model of class ``kind`` from a local folder, sharded or not, in evaluation mode.
+    """A transformers model of class ``cls`` from a local folder, sharded or not, in evaluation mode.
 
     Without ``config`` and ``tensors`` the folder's own are read; with them, the model is made of these, and the folder
     is only named in errors. Raises ValueError where weights are damaged, missing or of the wrong shape; transformers
@@ -159,7 +189,7 @@ def load_pretrained(
     transformers_logging.disable_progress_bar()
     try:
         source = folder if tensors is None else None
-        model, report = kind.from_pretrained(source, local_files_only=True, output_loading_info=True, **options)
+        model, report = cls.from_pretrained(source, local_files_only=True, output_loading_info=True, **options)
     except pickle.UnpicklingError as error:
         raise ValueError(f"the weights in {folder} hold more than weights, and would run code of their own: they are "
                          "not loaded") from error
