@@ -22,7 +22,6 @@ from benchmarks.timed import Results
 from coupled_decoding.evaluation.bench.machine import in_words
 from coupled_decoding.evaluation.bench.roofline import Device, least_seconds
 from coupled_decoding.evaluation.bench.tables import markdown
-from coupled_decoding.serving.compiling import compile_forward
 
 TOKENS = (1, 8, 16, 32, 64)
 PAST = SIZES[SHIPPED]
@@ -43,7 +42,7 @@ def main() -> None:
         "attention alone": {count: attention(count, args.repeat) for count in TOKENS},
         "forward": seconds(backbone, PAST, TOKENS, args.repeat),
     }
-    compile_forward(backbone.decoder)
+    backbone.compile()
     took["forward, compiled"] = seconds(backbone, PAST, TOKENS, args.repeat)
     kept = Results.read(pages.FIGURES / "seconds.json")
     lines = [

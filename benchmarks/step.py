@@ -29,8 +29,10 @@ CODES, LENGTH = 16384, 256
 BILLION = ModelSize("1B (Llama 3.2's shape)", 16, 2048, 8192, 32, 8, 64, codes=CODES)
 
 
-class ReadySession:
+class ReadySession(cd.SessionBase):
     """Logits by position and previous token; costs no more than a sum. It keeps no past, so branches are free too."""
+
+    reads_branches = True
 
     def __init__(self, codes: int, length: int, window: int) -> None:
         self.vocab_size = codes
@@ -45,7 +47,7 @@ class ReadySession:
     ) -> Tensor:
         return self.by_position[positions] + self.by_token[tokens % 256]
 
-    def keep(self, which: Tensor, columns: Tensor) -> None:
+    def keep(self, which: Tensor, slots: Tensor) -> None:
         """Nothing is remembered."""
 
 

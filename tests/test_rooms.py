@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "coupled_decoding.decoding": ["decoding", "extras"],
     "coupled_decoding.models.checkpoints": ["models.checkpoints", "models.prompts", *BESIDE],
     "coupled_decoding.models.networks": ["models.networks", "models.checkpoints", "serving", "decoding", *BESIDE],
-    "coupled_decoding.models.contract": ["models.checkpoints", "models.prompts", "decoding", *BESIDE],
+    "coupled_decoding.models.contract": ["models.checkpoints", "models.prompts", "serving", "decoding", *BESIDE],
     "coupled_decoding.models.registry": ["models.checkpoints", "models.contract"],  # families are imported when found
     "coupled_decoding.media": ["media", "atomic", "extras"],
     "coupled_decoding.atomic": [],

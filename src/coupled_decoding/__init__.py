@@ -10,14 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from coupled_decoding.decoding.conformance import check_session
+    from coupled_decoding.decoding.conformance import ContractError, check_session
     from coupled_decoding.decoding.layout import Layout
     from coupled_decoding.decoding.loop import Decoded, Decoding, decode
     from coupled_decoding.decoding.methods import AR, SCD, SJD, Method, SeedExact
     from coupled_decoding.decoding.noise import NOISE_VERSION
     from coupled_decoding.decoding.peers import GSD, PAC, Jacobi, ZipAR
     from coupled_decoding.decoding.sampling import Sampling
-    from coupled_decoding.decoding.session import BranchingSession, Session
+    from coupled_decoding.decoding.session import Session, SessionBase
     from coupled_decoding.decoding.trace import Step, Trace
     from coupled_decoding.pipelines.load import from_pretrained
     from coupled_decoding.pipelines.pictures import PicturePipeline, Pictures
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
     from coupled_decoding.serving.session import TransformersSession
 
 __all__ = [
-    "AR", "GSD", "NOISE_VERSION", "PAC", "SCD", "SJD", "BranchingSession", "CausalLM", "Decoded", "Decoding", "Jacobi",
-    "Layout", "Method", "PicturePipeline", "Pictures", "Sampling", "SeedExact", "Session", "Step", "Trace",
-    "TransformersSession", "VideoPipeline", "Videos", "ZipAR", "check_session", "decode", "from_pretrained",
+    "AR", "GSD", "NOISE_VERSION", "PAC", "SCD", "SJD", "CausalLM", "ContractError", "Decoded", "Decoding", "Jacobi",
+    "Layout", "Method", "PicturePipeline", "Pictures", "Sampling", "SeedExact", "Session", "SessionBase", "Step",
+    "Trace", "TransformersSession", "VideoPipeline", "Videos", "ZipAR", "check_session", "decode", "from_pretrained",
     "generate_with",
 ]
 
 _HOMES = {
-    "decoding.conformance": ("check_session",),
+    "decoding.conformance": ("ContractError", "check_session"),
     "decoding.layout": ("Layout",),
     "decoding.loop": ("Decoded", "Decoding", "decode"),
     "decoding.methods": ("AR", "SCD", "SJD", "Method", "SeedExact"),
     "decoding.noise": ("NOISE_VERSION",),
     "decoding.peers": ("GSD", "PAC", "Jacobi", "ZipAR"),
     "decoding.sampling": ("Sampling",),
-    "decoding.session": ("BranchingSession", "Session"),
+    "decoding.session": ("Session", "SessionBase"),
     "decoding.trace": ("Step", "Trace"),
     "pipelines.load": ("from_pretrained",),
     "pipelines.pictures": ("PicturePipeline", "Pictures"),

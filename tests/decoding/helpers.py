@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from coupled_decoding import Layout, Method, Sampling, decode
+from coupled_decoding import Layout, Method, Sampling, SessionBase, decode
 from coupled_decoding.decoding.noise import exponentials
 from coupled_decoding.decoding.rules.window import Learned, Window
 from coupled_decoding.evaluation.exactness.statistics import chi_square_p_value, count_sequences
@@ -145,8 +145,10 @@ def counts_and_laws(
 # -- a model of many codes and any length ------------------------------------------------------------------------------
 
 
-class ChainSession:
+class ChainSession(SessionBase):
     """Logits that depend on the token before, the index and the prompt: as many codes and tokens as a test wants."""
+
+    reads_branches = True
 
     def __init__(self, vocab_size: int, prompts: Tensor, dtype: torch.dtype = torch.float32, seed: int = 5) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -162,7 +164,7 @@ class ChainSession:
         prompts = (self.prompts if rows is None else self.prompts[rows]).unsqueeze(1)
         return self.after[tokens] + self.at[(7 * positions + 3 * prompts) % len(self.at)]
 
-    def keep(self, which: Tensor, columns: Tensor) -> None:
+    def keep(self, which: Tensor, slots: Tensor) -> None:
         """Nothing is remembered."""
 
 

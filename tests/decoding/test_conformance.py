@@ -74,5 +74,52 @@ class LastLogitsOnly(TabularSession):
 )
 def test_sessions_that_break_the_contract_are_caught(broken: type[TabularSession]) -> None:
     good = tabular()
-    with pytest.raises((AssertionError, IndexError, RuntimeError)):
+    with pytest.raises((cd.ContractError, IndexError, RuntimeError)):
         cd.check_session(broken(good.tables, good.prompts))
+
+
+class Bare(cd.SessionBase):
+    """What the README promises: three attributes and a forward."""
+
+    def __init__(self) -> None:
+        self.vocab_size, self.last_token, self.last_position = 3, torch.tensor([1, 2]), torch.tensor([0, 4])
+
+    def forward(
+        self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None, parents: Tensor | None = None
+    ) -> Tensor:
+        return torch.nn.functional.one_hot((tokens + positions) % 3, 3).double()
+
+
+def test_a_session_is_three_attributes_and_a_forward() -> None:
+    """The base class gives the rest, and what it cannot do it says."""
+    session = Bare()
+    assert isinstance(session, cd.Session)
+    cd.check_session(session)
+    assert session.costs is session.costs
+    assert session.costs is not Bare().costs
+    with pytest.raises(NotImplementedError, match="Bare reads no branches"):
+        session.keep(torch.tensor([0]), torch.tensor([1]))
+    with pytest.raises(NotImplementedError, match="Bare refills no rows"):
+        session.adopt(0, Bare(), 1)
+
+
+def test_a_session_that_leaves_something_out_is_told_what() -> None:
+    class Unsaid:
+        vocab_size, last_token, last_position = 3, torch.tensor([1]), torch.tensor([0])
+
+        def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+            return torch.zeros(*tokens.shape, 3)
+
+    with pytest.raises(cd.ContractError, match="it has no output_codes, reads_branches, refills, costs"):
+        cd.check_session(Unsaid())  # type: ignore[arg-type]
+
+
+def test_a_tabular_session_can_be_refilled() -> None:
+    """The row adopts the other's prompt; the rows beside it stay as they are."""
+    session, other = tabular(), TabularSession(tabular().tables, torch.tensor([1, 2]))
+    session.adopt(2, other, 1)
+    cd.check_session(session, tolerance=0.0)
+    assert session.last_position.tolist() == [0, 2, 2, 0]
+    expected = TabularSession(session.tables, torch.tensor([0, 2, 2, 0]))
+    arguments = session.last_token.unsqueeze(1), session.last_position.unsqueeze(1)
+    assert torch.equal(session.forward(*arguments), expected.forward(*arguments))

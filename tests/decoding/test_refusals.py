@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from coupled_decoding import AR, SCD, SJD, Layout, Method, Sampling, SeedExact, decode
+from coupled_decoding import AR, SCD, SJD, Layout, Method, Sampling, SeedExact, SessionBase, decode
 from tests.decoding.helpers import ChainSession
 
 CODES = torch.tensor([2, 3, 5])
@@ -100,7 +100,7 @@ def test_any_whole_number_is_one() -> None:
 def test_branches_need_a_session_that_reads_them() -> None:
     """One sentence, and what to do."""
 
-    class Plain:
+    class Plain(SessionBase):
         vocab_size, last_token, last_position = 5, torch.tensor([1]), torch.tensor([0])
 
         def forward(self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None) -> Tensor:
@@ -194,6 +194,6 @@ def test_logits_that_are_not_a_number_are_refused(sampling: Sampling) -> None:
 def test_a_layout_that_the_session_has_no_logits_for() -> None:
     """A session that computes some codes only cannot draw others."""
     some = session()
-    some.output_codes = torch.tensor([1, 2, 3])  # type: ignore[attr-defined]
+    some.output_codes = torch.tensor([1, 2, 3])
     with pytest.raises(ValueError, match=r"the layout may draw token 5, .*the session's output_codes"):
         decode(some, 6, layout=FREE)

@@ -97,7 +97,6 @@ def test_fewer_rows_may_read_more() -> None:
 
 def test_forwards_are_measured_once_and_only_as_far_as_they_may_pay() -> None:
     session = TabularSession.random(3, 4, torch.tensor([0, 0]), seed=1)
-    session.costs = {}  # type: ignore[attr-defined]
     clock, asked = [0.0], []
 
     def forward(tokens: torch.Tensor, *_: object) -> torch.Tensor:

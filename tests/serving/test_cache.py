@@ -46,7 +46,7 @@ def test_a_query_sees_positions_up_to_its_own() -> None:
 
 def test_padding_is_seen_only_by_itself_and_goes_with_its_rows() -> None:
     cache = PositionCache(layers=1, rows=2, capacity=CAPACITY, device=torch.device("cpu"))
-    cache.first = torch.tensor([0, 2])
+    cache.pad(torch.tensor([0, 2]))
     positions = torch.arange(4).expand(2, -1)
     mask = cache.aim(positions, None)[:, 0]
     assert torch.equal(mask[0], torch.ones(4, 4, dtype=torch.bool).tril())

@@ -20,7 +20,7 @@ from coupled_decoding.decoding.rules.chances import EMOJI, Chances
 from coupled_decoding.decoding.rules.memory import Memory
 from coupled_decoding.decoding.rules.rules import Rules
 from coupled_decoding.decoding.sampling import RowSampling, Sampling
-from coupled_decoding.decoding.session import BranchingSession, Session
+from coupled_decoding.decoding.session import Session
 from coupled_decoding.decoding.step import Outcome, Setting, step
 from coupled_decoding.decoding.trace import Step, Trace
 from coupled_decoding.decoding.tuning import LONGEST, Tuner, measure
@@ -159,15 +159,15 @@ class Decoding:
         self.session, self.method, self.stop, self.chances = session, method, stop, chances
         batch, device = len(session.last_token), session.last_token.device
         layouts_of(layout, [1], session.vocab_size)
-        self._layout, output_codes = layout, getattr(session, "output_codes", None)
+        self._layout, output_codes = layout, session.output_codes
         self._width = LONGEST if method.window == "auto" else int(method.window)
         self._rules = rules = method.rules(chances)
         stream = BatchLayout(layout, batch, device)
         if len(stream.codes) == 1:  # there are no other candidates
             self._rules = rules = replace(rules, grow=None)
-        if rules.grow is not None and not isinstance(session, BranchingSession):
+        if rules.grow is not None and not session.reads_branches:
             raise ValueError(f"{type(session).__name__} reads no branches: give a method with branches=0, or a session "
-                             "that keeps the contract of coupled_decoding.BranchingSession")
+                             "that says reads_branches")
         self._setting = Setting(
             session=session,
             board=Board(stream, session.vocab_size, self._width),
@@ -318,7 +318,7 @@ class Decoding:
             return
         self._opened = []
         if self.method.window == "auto" and self._tuner is None:
-            trees = isinstance(self.session, BranchingSession) and len(self._board.codes) > 1
+            trees = self.session.reads_branches and len(self._board.codes) > 1
             self._tuner = Tuner(measure(self.session), len(ledger.start), trees, self.chances)
         start = [ledger.start[row] for row in opened]
         if max(start):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from coupled_decoding.decoding.rules.prediction import predicted
 from coupled_decoding.decoding.rules.rules import Rules
 from coupled_decoding.decoding.rules.window import Window
 from coupled_decoding.decoding.sampling import RowSampling
-from coupled_decoding.decoding.session import BranchingSession, Session
+from coupled_decoding.decoding.session import Session
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +80,7 @@ def step(setting: Setting, rules: Rules, window: Window, active: Sequence[int]) 
         window, target = window.along(route.drafts, route.readable, route.settled), _along(route, target)
         board.follow(window)
         if len(route.which):
-            cast(BranchingSession, setting.session).keep(route.which, route.kept)
+            setting.session.keep(route.which, route.kept)
     drawn, labels = rules.couple(window, target)
     drawn = _with_bonus(window, target, drawn)
     accepted, token = rules.verify(window, target, drawn)
@@ -106,7 +105,7 @@ def _forward(setting: Setting, window: Window, index: Tensor, branches: Branches
         logits = session.forward(tokens, positions, rows)
     else:
         tokens = torch.cat([tokens, setting.board.read_branches(window, branches)], 1)
-        logits = cast(BranchingSession, session).forward(tokens, positions, rows, branches.parent)
+        logits = session.forward(tokens, positions, rows, branches.parent)
     if logits.device.type != "cpu":
         torch.accelerator.synchronize(logits.device)  # so that the seconds of the model are its own
     expected = (*tokens.shape, setting.outputs)

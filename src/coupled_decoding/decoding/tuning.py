@@ -116,11 +116,11 @@ class Tuner:
 def measure(session: Session, clock: Callable[[], float] = time.perf_counter) -> list[float]:
     """Seconds of a forward of each of ``SIZES`` tokens per row, up to where more cannot pay.
 
-    Reads tokens behind the prompts, as any forward before the first commit does: their entries are written again. A
-    session that has ``costs``, a dict that sessions of one model share, is measured once for each number of rows.
+    Reads tokens behind the prompts, as any forward before the first commit does: their entries are written again. The
+    session's ``costs`` keep what was measured, once for each number of rows.
     """
     rows, device = len(session.last_token), session.last_token.device
-    kept: dict[int, list[float]] = getattr(session, "costs", {})
+    kept = session.costs
     if rows not in kept:
         seconds: list[float] = []
         for size in SIZES:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from PIL import Image, ImageOps
@@ -18,6 +18,9 @@ from coupled_decoding.decoding.session import Session
 from coupled_decoding.media.pixels import Size, over_white
 from coupled_decoding.models.checkpoints.placement import Placement
 from coupled_decoding.models.prompts import checked_prompt
+
+if TYPE_CHECKING:  # who looks for a model loads no transformers
+    from coupled_decoding.serving.backbone import Backbone
 
 SHOWN = 8
 """Numbers that a refusal lists."""
@@ -55,6 +58,8 @@ class Model(ABC):
     """In which the transformer computes."""
     size: Size
     """Of a picture or a frame, unless a call says otherwise."""
+    backbone: Backbone
+    """The transformer as sessions call it."""
     transformer: nn.Module
     """What every forward calls: embeddings and the output head may stand beside it."""
 

@@ -16,7 +16,6 @@ from coupled_decoding.models.contract import PictureModel, VideoModel
 from coupled_decoding.models.registry import FAMILIES, family_of
 from coupled_decoding.pipelines.pictures import PicturePipeline
 from coupled_decoding.pipelines.video import VideoPipeline
-from coupled_decoding.serving.compiling import compile_forward
 
 SHIPPED = ("emoji", "doom")
 """Models that come with the package."""
@@ -92,7 +91,7 @@ def from_pretrained(
     folder, family = recognised(name)
     model = family(folder, Placement(_dtype(dtype), _device(device), device_map, allow_torchscript))
     if compile:
-        compile_forward(model.transformer)
+        model.backbone.compile()
     title = (folder.resolve().name or str(folder)) if os.path.isdir(name) else str(name)
     return VideoPipeline(model, title) if isinstance(model, VideoModel) else PicturePipeline(model, title)
 

@@ -14,7 +14,7 @@ from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.loop import Decoded, Decoding, decode
 from coupled_decoding.decoding.methods import SCD, Method
 from coupled_decoding.decoding.sampling import Sampling
-from coupled_decoding.decoding.session import RefillableSession
+from coupled_decoding.decoding.session import Session
 from coupled_decoding.decoding.trace import Step, Trace
 from coupled_decoding.media.pixels import Size
 from coupled_decoding.models.contract import PictureModel
@@ -163,9 +163,9 @@ class PicturePipeline:
                     number[row] = following
                 started = fresh.stop
 
-    def _session(self, asked: Asked, rows: Sequence[str]) -> RefillableSession:
+    def _session(self, asked: Asked, rows: Sequence[str]) -> Session:
         session = self.model.session(rows, asked.scale, asked.size)
-        if not isinstance(session, RefillableSession):
+        if not session.refills:
             raise ValueError(f"{self.model.card.name} reads prompts in batches that cannot be refilled: call the "
                              "pipeline with some prompts at a time")
         return session

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -11,23 +12,18 @@ from torch import Tensor, nn
 from coupled_decoding.decoding.layout import as_slice
 from coupled_decoding.serving.cache import PositionCache
 
-_COSTS: WeakKeyDictionary[nn.Module, dict[bool, dict[int, list[float]]]] = WeakKeyDictionary()
-"""By model, of which some families make a backbone for each batch, and by guidance, which makes two rows of one."""
-
 
 class Backbone:
     """A transformer over a position-indexed cache. A family says how tokens become hidden states, and these logits.
 
     Args:
-        decoder: a transformers decoder (``...Model``): called with ``inputs_embeds``, ``position_ids``, a 4-D
-            ``attention_mask`` and ``past_key_values``. A family with another calling convention overrides
-            :meth:`trunk`.
+        decoder: a transformers decoder (``...Model``), or one that :meth:`trunk` is overridden for.
         vocab_size: number of token ids that :meth:`embed` knows.
         output_codes: LongTensor ``[C]``, increasing: the ids that the columns of the logits stand for; None: all.
     """
 
     padding: int | None = None
-    """Id that fills prompts on the left, where a family gives all of them one length: it takes places, unseen."""
+    """Id that fills prompts on the left, where a family gives all of them one length: it takes positions, unseen."""
 
     def __init__(self, decoder: Any, vocab_size: int, output_codes: Tensor | None = None) -> None:
         self.decoder, self.vocab_size, self.output_codes = decoder, vocab_size, output_codes
@@ -35,13 +31,41 @@ class Backbone:
         self.device: torch.device = decoder.device
         self.dtype: torch.dtype = decoder.dtype
         self.max_positions: int | None = getattr(self.config, "max_position_embeddings", None)
+        self._costs: dict[bool, dict[int, list[float]]] = {False: {}, True: {}}
+        self._compiled = False
 
     def costs(self, guided: bool) -> dict[int, list[float]]:
-        """What forwards of this model took; see :class:`coupled_decoding.Session`."""
-        return _COSTS.setdefault(self.decoder, {}).setdefault(guided, {})
+        """What forwards of this model took, see :class:`coupled_decoding.Session`: guidance makes two rows of one."""
+        return self._costs[guided]
+
+    def compile(self) -> None:
+        """Let ``torch.compile`` make the decoder's forwards, in place."""
+        if not self._compiled:
+            # numbers of tokens, rows and slots are free from the start: each found out later would be one more
+            # compilation
+            self.decoder.compile(dynamic=True)
+            self._compiled = True
+
+    def eager(self) -> AbstractContextManager[object]:
+        """A context in which forwards run as if nothing had been compiled: for what is read once, prompts above all,
+        whose shapes would be a compilation of their own.
+        """
+        # setting it imports the compiler, which takes a second or two
+        return torch.compiler.set_stance("force_eager") if self._compiled else nullcontext()
 
     def new_cache(self, rows: int, capacity: int) -> PositionCache:
-        return PositionCache(self.config.num_hidden_layers, rows, capacity, self.device)
+        cache = PositionCache(self.config.num_hidden_layers, rows, capacity, self.device)
+        if self.padding is not None:
+            cache.pad(torch.zeros(rows, dtype=torch.long, device=self.device))
+        return cache
+
+    def read_conditions(self, conditions: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """What :meth:`trunk` is given of conditions of prompts: tensors ``[N, ...]`` for N conditions.
+
+        Their other sizes are the same for all prompts that the model reads, so that a row can take over another
+        session's.
+        """
+        raise ValueError("this model reads no conditions: give prompts of token ids alone")
 
     def hidden(
         self,
@@ -49,38 +73,48 @@ class Backbone:
         positions: Tensor,
         cache: PositionCache,
         rows: Tensor | None = None,
-        places: Tensor | None = None,
         parents: Tensor | None = None,
+        conditions: tuple[Tensor, ...] = (),
     ) -> Tensor:
         """Last hidden states ``[R, T, hidden]`` of tokens ``[R, T]`` at their positions; writes the cache.
 
-        ``places`` is what the decoder takes as ``position_ids`` where tokens have places in a picture: LongTensor
-        ``[3, R, T]``, time, row and column; None: the positions. ``parents`` are those of branches, see
-        :meth:`coupled_decoding.serving.cache.PositionCache.aim`.
+        ``parents`` are those of branches, see :meth:`coupled_decoding.serving.cache.PositionCache.aim`; ``conditions``
+        what :meth:`read_conditions` made, of these R rows.
         """
         mask = cache.aim(positions, rows, parents)
+        if self.max_positions is not None:  # padding past the end must not leave a table of position embeddings
+            positions = positions.clamp(max=self.max_positions - 1)
+        return self.trunk(tokens, positions, mask, cache, conditions)
+
+    def trunk(
+        self, tokens: Tensor, positions: Tensor, mask: Tensor, cache: PositionCache, conditions: tuple[Tensor, ...]
+    ) -> Tensor:
+        """The model without its output head.
+
+        Args:
+            tokens, positions: LongTensor ``[R, T]``.
+            mask: bool ``[R, 1, T, visible]``, true where a token may look.
+            cache: aimed; its ``update`` stores keys and values and gives all that are visible.
+            conditions: as of :meth:`read_conditions`, of these rows.
+
+        Returns:
+            ``[R, T, hidden]``.
+        """
+        return self.transformers_trunk(positions, mask, cache, inputs_embeds=self.embed(tokens))
+
+    def transformers_trunk(self, positions: Tensor, mask: Tensor, cache: PositionCache, **inputs: Tensor) -> Tensor:
+        """:meth:`trunk` of a decoder that is called as those of transformers are, with ``input_ids`` or embeddings."""
         if self.config._attn_implementation == "eager":  # adds its mask instead of selecting with it
             mask = torch.zeros(mask.shape, dtype=self.dtype, device=mask.device).masked_fill(
                 ~mask, torch.finfo(self.dtype).min
             )
-        places = positions if places is None else places
-        if self.max_positions is not None:  # padding past the end must not leave a table of position embeddings
-            places = places.clamp(max=self.max_positions - 1)
-        return self.trunk(tokens, position_ids=places, attention_mask=mask, past_key_values=cache, use_cache=True)
-
-    def trunk(self, tokens: Tensor, **kwargs: Any) -> Tensor:
-        """The model without its output head: LongTensor ``[R, T]`` to ``[R, T, hidden]``."""
-        return self.decoder(inputs_embeds=self.embed(tokens), **kwargs).last_hidden_state
+        return self.decoder(
+            position_ids=positions, attention_mask=mask, past_key_values=cache, use_cache=True, **inputs
+        ).last_hidden_state
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Input embeddings ``[R, T, hidden]`` of token ids."""
         raise NotImplementedError
-
-    def adopt(self, other: Backbone, tokens: Tensor) -> Tensor:
-        """The ids ``[n]`` that tokens of another backbone of the same model have here; the same, unless a family's ids
-        are made for a batch of prompts.
-        """
-        return tokens
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits ``[..., C]`` of the output codes, in float32 or the model's float64."""

@@ -11,7 +11,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 
 @dataclass(eq=False)
-class Place:
+class WriteHead:
     """Where the next forward writes and how far it sees; shared by all layers of a cache."""
 
     rows: Tensor
@@ -36,9 +36,9 @@ class PositionLayer(CacheLayerMixin):
 
     is_sliding = False
 
-    def __init__(self, place: Place, rows: int, slots: int) -> None:
+    def __init__(self, head: WriteHead, rows: int, slots: int) -> None:
         super().__init__()
-        self.place, self.rows, self.slots = place, rows, slots
+        self.head, self.rows, self.slots = head, rows, slots
         self._all: tuple[Tensor, Tensor] | None = None
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
@@ -54,13 +54,13 @@ class PositionLayer(CacheLayerMixin):
         """Store ``[R, heads, T, head_dim]`` and return all that may be seen, ``[R, heads, visible, head_dim]``."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self.select(None, self.place.selected)
-        place = self.place
+            self.select(None, self.head.selected)
+        head = self.head
         # layers may lie on several devices, each with its keys and values beside it
-        at = place.rows.to(self.keys.device), place.slots.to(self.keys.device)
+        at = head.rows.to(self.keys.device), head.slots.to(self.keys.device)
         self.keys[at] = key_states.transpose(1, 2)
         self.values[at] = value_states.transpose(1, 2)
-        return self.keys[:, : place.visible].transpose(1, 2), self.values[:, : place.visible].transpose(1, 2)
+        return self.keys[:, : head.visible].transpose(1, 2), self.values[:, : head.visible].transpose(1, 2)
 
     def select(self, old: Tensor | None, new: Tensor | None) -> None:
         """Work on the rows ``new`` from now on (None: all), after ``old``."""
@@ -101,7 +101,7 @@ class PositionLayer(CacheLayerMixin):
             self.values[rows, :slots] = other.values[source, :slots]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.place.visible, 0
+        return self.head.visible, 0
 
     def get_seq_length(self) -> int:
         return 0  # positions are always given, never counted
@@ -115,19 +115,19 @@ class PositionCache(Cache):
 
     def __init__(self, layers: int, rows: int, capacity: int, device: torch.device) -> None:
         empty = torch.empty(0, 0, dtype=torch.long, device=device)
-        self.place = Place(rows=empty, slots=empty, positions=empty, visible=0, selected=None)
-        self.capacity = capacity
+        self.head = WriteHead(rows=empty, slots=empty, positions=empty, visible=0, selected=None)
+        self.rows, self.capacity = rows, capacity
         self.first: Tensor | None = None
         """LongTensor ``[rows]``: slots before it are padding, each seen only by itself; None: no padding."""
         # one slot more, for tokens past the end: no query that counts can see it
         self._slots = capacity + 1
-        super().__init__(layers=[PositionLayer(self.place, rows, self._slots) for _ in range(layers)])
+        super().__init__(layers=[PositionLayer(self.head, rows, self._slots) for _ in range(layers)])
 
     def aim(self, positions: Tensor, rows: Tensor | None, parents: Tensor | None = None) -> Tensor:
         """Set where the next forward writes: positions LongTensor ``[R, T]`` of ``rows`` ``[R]`` (None: all).
 
         With ``parents`` LongTensor ``[R, M]`` the last M tokens are branches (see
-        :class:`coupled_decoding.BranchingSession`), which are written behind all others and stay until the next
+        :class:`coupled_decoding.Session`), which are written behind all others and stay until the next
         forward.
 
         Returns the mask ``[R, 1, T, visible]``, true where a query may look: at positions up to its own, but padding;
@@ -138,14 +138,14 @@ class PositionCache(Cache):
         window = positions[:, : positions.shape[1] - count]
         slots = window.clamp(max=self.capacity)
         if count:
-            self._reserve(self.capacity + 1 + count)
+            self._grow(self.capacity + 1 + count)
             slots = torch.cat([slots, slots[:, -1:] + 1 + torch.arange(count, device=slots.device)], 1)
-        self.place.rows = torch.arange(len(positions), device=positions.device).unsqueeze(1)
-        self.place.slots, self.place.positions = slots, positions
+        self.head.rows = torch.arange(len(positions), device=positions.device).unsqueeze(1)
+        self.head.slots, self.head.positions = slots, positions
         # reading the largest position costs nothing on a CPU; elsewhere it would wait for the device
         most = self.capacity + 1 + count if count else self.capacity
-        self.place.visible = min(int(slots.max()) + 1, most) if positions.device.type == "cpu" else most
-        seen = torch.arange(self.place.visible, device=positions.device)
+        self.head.visible = min(int(slots.max()) + 1, most) if positions.device.type == "cpu" else most
+        seen = torch.arange(self.head.visible, device=positions.device)
         mask = seen <= window.unsqueeze(-1)  # [R, T - M, visible]
         if parents is not None:
             mask = torch.cat([mask, _branch_mask(seen, window, slots, parents)], 1)
@@ -154,26 +154,41 @@ class PositionCache(Cache):
             mask &= (seen >= first.view(-1, 1, 1)) | (seen == slots.unsqueeze(-1))
         return mask.unsqueeze(1)
 
-    def keep(self, which: Tensor, columns: Tensor) -> None:
+    @property
+    def rows_of_last_forward(self) -> int:
+        """How many rows the last forward was about."""
+        return len(self.head.slots)
+
+    def pad(self, first: Tensor) -> None:
+        """Let each row begin at a slot of its own, LongTensor ``[rows]``: those before it are padding."""
+        self.first = first
+
+    def keep(self, which: Tensor, tokens: Tensor) -> None:
         """Let branch tokens of the last forward stand at their positions.
 
-        ``which`` LongTensor ``[n]`` numbers rows of that forward, ``columns`` ``[n]`` its tokens.
+        ``which`` LongTensor ``[n]`` numbers rows of that forward, ``tokens`` ``[n]`` its tokens.
         """
-        source, target = self.place.slots[which, columns], self.place.positions[which, columns]
+        source, target = self.head.slots[which, tokens], self.head.positions[which, tokens]
         for layer in self.layers:
             layer.move(which, source, target)
 
     def _select(self, rows: Tensor | None) -> None:
         """Work on these rows from now on; None: all."""
-        if not _same(rows, self.place.selected):
+        if not _same(rows, self.head.selected):
             for layer in self.layers:
-                layer.select(self.place.selected, rows)
-            self.place.selected = rows
+                layer.select(self.head.selected, rows)
+            self.head.selected = rows
 
-    def _reserve(self, slots: int) -> None:
+    def reserve(self, capacity: int) -> None:
+        """Have room for sequences of at least so many tokens."""
+        if capacity > self.capacity:
+            self._grow(capacity + 1)
+            self.capacity = capacity
+
+    def _grow(self, slots: int) -> None:
         """Have at least so many slots."""
         if slots > self._slots:
-            selected = self.place.selected
+            selected = self.head.selected
             self._select(None)
             for layer in self.layers:
                 layer.grow(slots)
@@ -186,12 +201,11 @@ class PositionCache(Cache):
         for mine, theirs in zip(self.layers, other.layers, strict=True):
             mine.fill(theirs, source)
 
-
     def adopt(self, rows: Tensor, other: PositionCache, source: Tensor) -> None:
-        """Take over rows of another cache and their padding, both LongTensor ``[n]``, between two forwards."""
-        if other.capacity > self.capacity:
-            self._reserve(other.capacity + 1)
-            self.capacity = other.capacity
+        """Take over rows of another cache, both LongTensor ``[n]``, with their padding, between two forwards.
+
+        Of longer rows than this cache has room for, the first slots.
+        """
         self._select(None)
         other._select(None)
         if self.first is not None and other.first is not None:

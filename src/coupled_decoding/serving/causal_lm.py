@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 
 from coupled_decoding.serving.backbone import Backbone, as_logits, rows_of_head
+from coupled_decoding.serving.cache import PositionCache
 
-_checked: WeakSet = WeakSet()
+ROUNDING, ROUNDING_OF_HALF = 1e-3, 0.05
+"""By how much two ways to compute the same logits may differ, relative to these and to the largest."""
 
 
 class CausalLM(Backbone):
@@ -33,8 +34,16 @@ class CausalLM(Backbone):
         self._rows = rows_of_head(self._head, output_codes)
         self._check_against_model()
 
-    def trunk(self, tokens: Tensor, **kwargs: Any) -> Tensor:
-        return self.decoder(input_ids=tokens, **kwargs).last_hidden_state
+    def wraps(self, model: Any) -> bool:
+        """Whether this is the backbone of a model as it stands: its weights may have moved or been replaced since."""
+        head = model.get_output_embeddings()
+        return (self.model is model and self._head is head and self._rows[0] is head.weight
+                and (self.device, self.dtype) == (self.decoder.device, self.decoder.dtype))
+
+    def trunk(
+        self, tokens: Tensor, positions: Tensor, mask: Tensor, cache: PositionCache, conditions: tuple[Tensor, ...]
+    ) -> Tensor:
+        return self.transformers_trunk(positions, mask, cache, input_ids=tokens)
 
     def logits(self, hidden: Tensor) -> Tensor:
         weight, bias = self._rows
@@ -43,8 +52,6 @@ class CausalLM(Backbone):
     @torch.no_grad()
     def _check_against_model(self) -> None:
         """Compare three tokens with the model's own forward: catches scaled or capped logits, ALiBi and the like."""
-        if self.model in _checked:
-            return
         tokens = torch.arange(3, device=self.device).unsqueeze(0) % self.vocab_size
         own = self.model(input_ids=tokens, use_cache=False).logits.double()
         positions = torch.arange(3, device=self.device).unsqueeze(0)
@@ -57,13 +64,12 @@ class CausalLM(Backbone):
                 f"({error}): it needs a model file of its own"
             ) from error
         ours = nn.functional.linear(torch.cat(halves, 1), *rows_of_head(self._head, None)).double()
-        tolerance = 1e-3 if self.dtype in (torch.float32, torch.float64) else 0.05
+        tolerance = ROUNDING if self.dtype in (torch.float32, torch.float64) else ROUNDING_OF_HALF
         if not torch.allclose(ours, own, rtol=tolerance, atol=tolerance * (1 + float(own.abs().max()))):
             raise ValueError(
                 f"{type(self.model).__name__} computes its logits in a way that this session does not reproduce "
                 f"(largest difference {float((ours - own).abs().max()):.3g}): it needs a model file of its own"
             )
-        _checked.add(self.model)
 
 
 def refuse_unservable(model: Any) -> None:

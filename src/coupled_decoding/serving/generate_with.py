@@ -77,6 +77,8 @@ def generate_with(
         raise ValueError(f"{method.name} reads branches, which logits processors are not asked about: give a method "
                          "without")
 
+    backbone: CausalLM | None = None  # of the last model, so that its checks and measurements are made once
+
     def run(
         model: Any,
         input_ids: Tensor,
@@ -85,7 +87,10 @@ def generate_with(
         generation_config: GenerationConfig,
         **model_kwargs: Any,
     ) -> Tensor | CoupledGenerateOutput:
+        nonlocal backbone
         _refuse(model, input_ids, generation_config, model_kwargs)
+        if backbone is None or not backbone.wraps(model):
+            backbone = CausalLM(model)
         if streamer is not None and len(input_ids) > 1:
             raise ValueError(f"a streamer for a batch of {len(input_ids)}: it shows one text; generate one at a time")
         mask = model_kwargs.get("attention_mask")
@@ -93,7 +98,7 @@ def generate_with(
         length = generation_config.max_length - input_ids.shape[1]
         processors, negative, scale = _guidance(logits_processor, prompts)
         session = ProcessedSession(
-            CausalLM(model), prompts, input_ids, length, processors, negative_prompts=negative, guidance_scale=scale
+            backbone, prompts, input_ids, length, processors, negative_prompts=negative, guidance_scale=scale
         )
         ends = Ends(input_ids, stopping_criteria, session, generation_config, streamer)
         seeds = torch.randint(MAX_SEED, (len(input_ids),)).tolist() if seed is None else seed

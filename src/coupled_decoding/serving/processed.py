@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers.generation import logits_process as hf
 
 from coupled_decoding.serving.backbone import Backbone
-from coupled_decoding.serving.session import GuidanceScale, TransformersSession
+from coupled_decoding.serving.guidance import Guidance, GuidanceScale
+from coupled_decoding.serving.session import TransformersSession
 
 PASTLESS = (
     hf.TemperatureLogitsWarper, hf.TopKLogitsWarper, hf.TopPLogitsWarper, hf.TopHLogitsWarper, hf.MinPLogitsWarper,
@@ -51,6 +52,9 @@ class ProcessedSession(TransformersSession):
             log-probabilities (which differs from mixing logits by a constant that later processors may see).
     """
 
+    # branches have pasts of their own, which processors are not asked about, and so have prompts of other sessions
+    reads_branches = refills = False
+
     def __init__(
         self,
         backbone: Backbone,
@@ -77,18 +81,19 @@ class ProcessedSession(TransformersSession):
         self.scores: Tensor = torch.empty(0)
         """``[R, T, V]``: what came of them."""
 
-    def guide(self, conditional: Tensor, unconditional: Tensor, scale: float | Tensor) -> Tensor:
+    def guide(
+        self, conditional: Tensor, unconditional: Tensor, guidance: Guidance, index: Tensor, rows: Tensor | None
+    ) -> Tensor:
         self.raw = conditional
-        return super().guide(conditional.log_softmax(-1), unconditional.log_softmax(-1), scale)
-
-    # branches have pasts of their own, which processors are not asked about, and so have prompts of other sessions
-    keep = adopt = None  # type: ignore[assignment]
+        return super().guide(conditional.log_softmax(-1), unconditional.log_softmax(-1), guidance, index, rows)
 
     @torch.no_grad()
-    def forward(self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def forward(
+        self, tokens: Tensor, positions: Tensor, rows: Tensor | None = None, parents: Tensor | None = None
+    ) -> Tensor:
         """Processed scores ``[R, T, V]``; see :meth:`coupled_decoding.Session.forward`."""
-        logits = super().forward(tokens, positions, rows)
-        if self._offset is None:
+        logits = super().forward(tokens, positions, rows, parents)
+        if self.negative_prompts is None:
             self.raw = logits
         self.rows = which = torch.arange(len(tokens), device=tokens.device) if rows is None else rows
         index = positions - self.last_position[which].unsqueeze(1)  # generated index that each position decides

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
-
-import torch
 
 import coupled_decoding as cd
 from coupled_decoding.evaluation.bench.cases import Case
@@ -23,7 +22,7 @@ class ScriptedWork(Work):
     drawn = "picture"
     length = LENGTH
     layout = cd.Layout.grid(2, 3, 10)
-    pipe = SimpleNamespace(model=SimpleNamespace(transformer=torch.nn.Identity()))  # type: ignore[assignment]
+    pipe = SimpleNamespace(model=SimpleNamespace(backbone=SimpleNamespace(eager=nullcontext)))  # type: ignore[assignment]
 
     def __init__(self, items: int) -> None:
         self.items = items

@@ -334,6 +334,24 @@ def test_each_row_reads_its_own_text(checkpoints: Path) -> None:
     assert not torch.equal(both.tokens[0], both.tokens[1])
 
 
+def test_a_row_takes_over_another_text(checkpoints: Path) -> None:
+    """Beside rows that go on with theirs: what it computes is what a session of that text computes."""
+    model = load(checkpoints, "5b", dtype="float64").model
+    sessions = [model.session(contexts(1), 17, [prompt]) for prompt in ("a cat", "rain")]
+    both = model.session(contexts(1).expand(2, -1), 17, ["a heart", "a cat"])
+    fed = torch.arange(5).unsqueeze(0)
+
+    def logits(session: Any, row: int, rows: Tensor | None = None) -> Tensor:
+        return session.forward(fed, session.last_position[row] + fed, rows)
+
+    before = logits(both, 1, torch.tensor([1]))
+    both.adopt(0, sessions[1], 0)
+    torch.testing.assert_close(logits(both, 0, torch.tensor([0])), logits(sessions[1], 0), rtol=0, atol=1e-12)
+    assert torch.equal(logits(both, 1, torch.tensor([1])), before)
+    torch.testing.assert_close(before, logits(sessions[0], 0), rtol=0, atol=1e-12)
+    assert (before - logits(sessions[1], 0)).abs().max() > 1e-3
+
+
 def test_text_features_are_those_of_t5(checkpoints: Path) -> None:
     model = load(checkpoints, "5b").model
     folder = checkpoints / "5b/Cosmos-5b/t5"

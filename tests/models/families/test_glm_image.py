@@ -25,7 +25,7 @@ import coupled_decoding as cd
 from coupled_decoding.apps.cli import app
 from coupled_decoding.models.checkpoints.reading import under
 from coupled_decoding.models.families import glm_image
-from coupled_decoding.models.families.glm_image import BEGIN, PART, grids_of, places_of, prior_token_ids
+from coupled_decoding.models.families.glm_image import BEGIN, PART, grids_of, positions3_of, prior_token_ids
 from tests.models.families.helpers import (
     METHODS,
     assert_draws_as_ar,
@@ -131,10 +131,15 @@ def test_the_part_within_its_pipeline_finds_the_tokenizer_beside_it(tmp_path: Pa
 
 
 def test_a_code_is_placed_by_its_picture_row_and_column() -> None:
-    time, row, column = places_of([(1, 2), (3, 2)]).tolist()
-    assert time == [0, 0, 2, 2, 2, 2, 2, 2, 5]
-    assert row == [0, 0, 2, 2, 3, 3, 4, 4, 5]
-    assert column == [0, 1, 2, 3, 2, 3, 2, 3, 5]
+    """Behind a prompt of three tokens; a row beside it has a longer prompt and other pictures."""
+    shapes = torch.tensor([[3, 1, 2, 3, 2], [5, 2, 1, 1, 4]])
+    time, row, column = positions3_of(torch.arange(12).expand(2, -1), shapes).tolist()
+    assert time[0] == [0, 1, 2, 3, 3, 5, 5, 5, 5, 5, 5, 8]
+    assert row[0] == [0, 1, 2, 3, 3, 5, 5, 6, 6, 7, 7, 8]
+    assert column[0] == [0, 1, 2, 3, 4, 5, 6, 5, 6, 5, 6, 8]
+    assert time[1] == [0, 1, 2, 3, 4, 5, 5, 7, 7, 7, 7, 11]
+    assert row[1] == [0, 1, 2, 3, 4, 5, 6, 7, 7, 7, 7, 11]
+    assert column[1] == [0, 1, 2, 3, 4, 5, 5, 7, 8, 9, 10, 11]
 
 
 def test_the_stream_is_the_small_picture_the_large_one_and_the_end_mark(

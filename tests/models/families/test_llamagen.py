@@ -221,7 +221,7 @@ def test_features_may_be_given_instead_of_captions(tmp_path: Path) -> None:
     (tmp_path / "t2i" / "t5").rename(tmp_path / "elsewhere")
     model = cd.from_pretrained(tmp_path / "t2i").model
     given = model.session_of_features([read[prompt] for prompt in prompts], 7.5, model.size)
-    assert given.vocab_size == by_text.vocab_size == CODES + 1 + PLACES + sum(map(len, read.values()))
+    assert given.vocab_size == by_text.vocab_size == CODES + 2  # padding and features: no ids are made for a batch
     fed = torch.cat([given.last_token.unsqueeze(1), torch.arange(8).expand(3, -1)], 1)
     positions = given.last_position.unsqueeze(1) + torch.arange(9)
     assert torch.equal(given.forward(fed, positions), by_text.forward(fed, positions))

@@ -32,7 +32,7 @@ class Schedule:
             self._turn = grown
         self._turn[torch.tensor(rows, device=turn.device)] = turn
         index = torch.arange(1, turn.shape[1] + 1, device=turn.device).expand_as(turn)
-        visits = int(turn.max()) + 1
+        visits = max(1, int(turn.max()) + 1)  # there may be nothing left to decide but forced tokens
         ends = torch.zeros(len(turn), visits, dtype=torch.long, device=turn.device)
         ends = ends.scatter_reduce(1, turn.clamp(min=0), index, "amax").cummax(1).values
         self._ends.update(zip(rows, ends.tolist(), strict=True))

@@ -56,7 +56,7 @@ def check_generates(session: Session) -> None:
     """ValueError where transformers' ``generate`` cannot draw from a session's distribution."""
     if not isinstance(session, TransformersSession) or not isinstance(session.backbone, CausalLM):
         raise ValueError("this model is no causal language model of transformers as it stands: it has no generate")
-    if callable(session.guidance_scale):
+    if any(callable(scale) or scale != session.guidance_scales[0] for scale in session.guidance_scales):
         raise ValueError("this model's guidance changes on the way, which transformers' generate does not know")
 
 
@@ -70,7 +70,7 @@ def generation(
     """
     check_generates(session)
     model = session.backbone.model  # type: ignore[attr-defined]
-    ids, mask = _left_padded(session.prompts, session.backbone.device)
+    ids, mask = _left_padded([prompt.ids for prompt in session.prompts if prompt], session.backbone.device)
     legal = LegalCodes(layout, model.config.get_text_config().vocab_size, ids.shape[1], ids.device)
     greedy = sampling.temperature == 0
     drawing = {"do_sample": False} if greedy else {
@@ -79,8 +79,9 @@ def generation(
     }
     guiding = {}
     if session.negative_prompts:
-        negative, negative_mask = _left_padded(session.negative_prompts, session.backbone.device)
-        guiding = {"guidance_scale": float(session.guidance_scale), "negative_prompt_ids": negative,  # type: ignore[arg-type]
+        unguided = [prompt.ids for prompt in session.negative_prompts if prompt]
+        negative, negative_mask = _left_padded(unguided, session.backbone.device)
+        guiding = {"guidance_scale": float(session.guidance_scales[0]), "negative_prompt_ids": negative,  # type: ignore[arg-type]
                    "negative_prompt_attention_mask": negative_mask}
 
     def draw() -> Tensor:

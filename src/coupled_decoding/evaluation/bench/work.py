@@ -18,7 +18,6 @@ from coupled_decoding.evaluation.bench.cases import Case
 from coupled_decoding.evaluation.bench.transformers_generate import Generate, check_generates, generation
 from coupled_decoding.pipelines.pictures import PicturePipeline
 from coupled_decoding.pipelines.video import VideoPipeline
-from coupled_decoding.serving.compiling import compile_forward, eager
 from coupled_decoding.serving.session import TransformersSession
 
 Draw = Callable[..., Trace | None]
@@ -60,12 +59,12 @@ class Work(ABC):
         What is timed ends in pixels. ValueError where the model cannot do what the case asks for.
         """
         if case.compiled:
-            compile_forward(self.pipe.model.transformer)
+            self.pipe.model.backbone.compile()
             return self._ready(case, items)
         return partial(self._eagerly, self._eagerly(partial(self._ready, case, items)))
 
     def _eagerly(self, run: Callable[..., Any], **listening: Any) -> Any:
-        with eager(self.pipe.model.transformer):
+        with self.pipe.model.backbone.eager():
             return run(**listening)
 
     @abstractmethod

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.sampling import Sampling, target_distribution
+from coupled_decoding.decoding.session import SessionBase
 
 
-class TabularSession:
+class TabularSession(SessionBase):
     """A session over tables of logits, one for each prompt and each prefix of generated tokens.
 
     It remembers tokens by position, as a key-value cache does, so stale entries and padding behave as in a real model.
@@ -21,8 +24,10 @@ class TabularSession:
             prompts stand at different positions.
     """
 
+    reads_branches = refills = True
+
     def __init__(self, tables: list[Tensor], prompts: Tensor) -> None:
-        self.tables, self.prompts = tables, prompts
+        self.tables, self.prompts = tables, prompts.clone()  # ``adopt`` writes to them
         self.vocab_size = tables[0].shape[-1]
         self.last_token = torch.zeros_like(prompts)
         self.last_position = prompts.clone()
@@ -66,9 +71,13 @@ class TabularSession:
             prefix = prefix * self.vocab_size + memory[..., i]
         return logits
 
-    def keep(self, which: Tensor, columns: Tensor) -> None:
+    def keep(self, which: Tensor, slots: Tensor) -> None:
         rows, tokens, index = self._last
-        self._memory[rows[which], self._column(index[which, columns])] = tokens[which, columns]
+        self._memory[rows[which], self._column(index[which, slots])] = tokens[which, slots]
+
+    def adopt(self, row: int, other: Any, source: int) -> None:
+        self.prompts[row], self.last_token[row] = other.prompts[source], other.last_token[source]
+        self.last_position[row], self._memory[row] = other.last_position[source], other._memory[source]
 
     def _column(self, index: Tensor) -> Tensor:
         """Where the token that is read for a generated index is remembered."""

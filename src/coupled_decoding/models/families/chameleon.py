@@ -38,6 +38,7 @@ from coupled_decoding.models.checkpoints.text import Text
 from coupled_decoding.models.contract import PictureModel
 from coupled_decoding.models.networks.vqgan import load_vqgan
 from coupled_decoding.serving.backbone import Backbone, as_logits
+from coupled_decoding.serving.cache import PositionCache
 from coupled_decoding.serving.session import TransformersSession
 
 BOS, END_OF_TURN, BOI, EOI = "<s>", "<reserved08706>", "<racm3:break>", "<eoss>"
@@ -91,8 +92,10 @@ class ChameleonBackbone(Backbone):
         super().__init__(decoder, decoder.config.vocab_size, output_codes=codes)
         self.head = head
 
-    def trunk(self, tokens: Tensor, **kwargs: Any) -> Tensor:
-        return self.decoder(input_ids=tokens, **kwargs).last_hidden_state
+    def trunk(
+        self, tokens: Tensor, positions: Tensor, mask: Tensor, cache: PositionCache, conditions: tuple[Tensor, ...]
+    ) -> Tensor:
+        return self.transformers_trunk(positions, mask, cache, input_ids=tokens)
 
     def logits(self, hidden: Tensor) -> Tensor:
         return as_logits(nn.functional.linear(hidden.to(self.head.device), self.head))

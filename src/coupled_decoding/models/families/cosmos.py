@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -40,6 +39,7 @@ from coupled_decoding.models.networks.cosmos_tokenizer import FRAMES_A_CODE, PIX
 from coupled_decoding.models.networks.cosmos_transformer import CosmosTransformer, position_embeddings, rotary_factors
 from coupled_decoding.serving.backbone import Backbone, as_logits
 from coupled_decoding.serving.cache import PositionCache
+from coupled_decoding.serving.prompts import Prompt
 from coupled_decoding.serving.session import TransformersSession
 
 SHAPE = (5, 40, 64)
@@ -55,58 +55,37 @@ TOKENS_ONLY = (
 )
 
 
-class CosmosCache(PositionCache):
-    """Keys and values of tokens, and which text each row reads."""
-
-    texts: Tensor | None = None
-    """LongTensor ``[rows]``; None until the first token of each row has named its text."""
-
-    def adopt(self, rows: Tensor, other: PositionCache, source: Tensor) -> None:
-        if self.texts is not None:
-            raise ValueError("texts of Cosmos are read for a batch: a row cannot take over another one's")
-        super().adopt(rows, other, source)
-
-    def fill(self, other: PositionCache, source: Tensor) -> None:
-        super().fill(other, source)
-        texts = cast(CosmosCache, other).texts
-        self.texts = None if texts is None else texts[source]
-
-
 class CosmosBackbone(Backbone):
-    """Ids below the number of codes are codes; a row that reads text i begins with the id ``codes + i``.
+    """Ids below the number of codes are codes; a row that reads a text begins with the id ``codes``.
+
+    A prompt's condition is text features ``[n, text_width]``, n at most 512.
 
     Args:
-        turns, places: tables of the transformer's by position, the start's included; see its ``forward``.
-        features: texts ``[N, 512, text_width]``, whose keys and values are computed here, once; None: a model without.
+        rotary, embeddings: tables of the transformer's by position, the start's included; see its ``forward``.
     """
 
-    def __init__(
-        self, transformer: CosmosTransformer, turns: Tensor, places: Tensor | None, features: Tensor | None = None
-    ) -> None:
-        self.codes, self.turns, self.places = transformer.codes, turns, places
-        texts = 0 if features is None else len(features)
-        super().__init__(transformer, self.codes + texts, torch.arange(self.codes, device=transformer.device))
-        self.texts = None if features is None else transformer.read_texts(features)
-        self.max_positions = len(turns)
+    def __init__(self, transformer: CosmosTransformer, rotary: Tensor, embeddings: Tensor | None) -> None:
+        self.codes, self.rotary, self.embeddings = transformer.codes, rotary, embeddings
+        start = 0 if transformer.text_width is None else 1
+        super().__init__(transformer, self.codes + start, torch.arange(self.codes, device=transformer.device))
+        self.max_positions = len(rotary)
 
-    def new_cache(self, rows: int, capacity: int) -> CosmosCache:
-        return CosmosCache(self.config.num_hidden_layers, rows, capacity, self.device)
+    @torch.no_grad()
+    def read_conditions(self, conditions: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Keys and values ``[N, groups, 512, head_dim]`` that each layer looks at, zeros of features after a text."""
+        padded = torch.stack([F.pad(one, (0, 0, 0, TEXT_PLACES - len(one))) for one in conditions])
+        read = self.decoder.read_texts(padded.to(self.device, self.dtype))
+        return tuple(part for keys_and_values in read for part in keys_and_values)
 
     def embed(self, tokens: Tensor) -> Tensor:
         return self.decoder.tok_embeddings(tokens.clamp(max=self.codes))
 
-    def trunk(self, tokens: Tensor, **kwargs: Any) -> Tensor:
-        cache: CosmosCache = kwargs["past_key_values"]
-        at = kwargs["position_ids"]
-        places = None if self.places is None else self.places[at]
-        texts = None
-        if self.texts is not None:
-            if cache.texts is None:
-                cache.texts = tokens[:, 0] - self.codes
-            selected = cache.place.selected
-            rows = cache.texts if selected is None else cache.texts[selected]
-            texts = [(keys[rows], values[rows]) for keys, values in self.texts]
-        return self.decoder(self.embed(tokens), self.turns[at], places, kwargs["attention_mask"], cache, texts)
+    def trunk(
+        self, tokens: Tensor, positions: Tensor, mask: Tensor, cache: PositionCache, conditions: tuple[Tensor, ...]
+    ) -> Tensor:
+        embeddings = None if self.embeddings is None else self.embeddings[positions]
+        texts = [*zip(conditions[::2], conditions[1::2], strict=True)] or None
+        return self.decoder(self.embed(tokens), self.rotary[positions], embeddings, mask, cache, texts)
 
     def logits(self, hidden: Tensor) -> Tensor:
         return as_logits(self.decoder.output(hidden))
@@ -115,6 +94,7 @@ class CosmosBackbone(Backbone):
 class CosmosModel(VideoModel):
     """A checkpoint folder of this family; see :class:`coupled_decoding.models.contract.VideoModel`."""
 
+    backbone: CosmosBackbone
     transformer: CosmosTransformer
     card = Card(
         name="cosmos-1",
@@ -139,7 +119,7 @@ class CosmosModel(VideoModel):
         require_files(folder, ["model.pt"])
         self.folder, self.dtype, self.device = folder, placement.dtype, placement.device
         self.transformer = _load_transformer(folder / "model.pt", placement)
-        self.turns, self.places = _tables(self.transformer)
+        self.backbone = CosmosBackbone(self.transformer, *_tables(self.transformer))
         latents, self.rows, self.columns = SHAPE
         self.size = (PIXELS_A_CODE * self.columns, PIXELS_A_CODE * self.rows)
         self.lengths = {1 + FRAMES_A_CODE * i: (1 + i) * self.rows * self.columns for i in range(latents)}
@@ -186,19 +166,14 @@ class CosmosModel(VideoModel):
             raise ValueError("this checkpoint reads no text: give no features" if width is None else
                              "this checkpoint reads a text with each clip: give prompts or features")
         if features is None:
-            backbone = CosmosBackbone(self.transformer, self.turns, self.places)
-            return TransformersSession(backbone, contexts.tolist(), length)
+            return TransformersSession(self.backbone, contexts.tolist(), length)
         for one in features:
             if one.ndim != 2 or one.shape[1] != width or not 1 <= len(one) <= TEXT_PLACES:
                 raise ValueError(f"features of shape {list(one.shape)}: give [n, {width}] with n from 1 to "
                                  f"{TEXT_PLACES}")
-        distinct = list({id(one): one for one in features}.values())
-        number = {id(one): i for i, one in enumerate(distinct)}
-        padded = torch.stack([F.pad(one, (0, 0, 0, TEXT_PLACES - len(one))) for one in distinct])
-        backbone = CosmosBackbone(self.transformer, self.turns, self.places, padded.to(self.device, self.dtype))
-        starts = [[backbone.codes + number[id(one)]] for one in features]
-        prompts = [[*start, *context] for start, context in zip(starts, contexts.tolist(), strict=True)]
-        return TransformersSession(backbone, prompts, length)
+        prompts = [Prompt((self.backbone.codes, *context), one)
+                   for context, one in zip(contexts.tolist(), features, strict=True)]
+        return TransformersSession(self.backbone, prompts, length)
 
     def encode(self, clips: Sequence[Sequence[Image.Image]]) -> Tensor:
         """Clips are filled up to their full length with the last frame, as published; no code sees later frames."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -33,6 +32,8 @@ from coupled_decoding.models.contract import Card, VideoModel, check_codes
 from coupled_decoding.models.networks.clip_tokenizer import CHANGE_DOWNSAMPLING, ClipConfig, ClipTokenizer
 from coupled_decoding.models.networks.clip_transformer import ClipTransformer, ClipTransformerConfig, rotary_turns
 from coupled_decoding.serving.backbone import Backbone, as_logits
+from coupled_decoding.serving.cache import PositionCache
+from coupled_decoding.serving.prompts import Prompt
 from coupled_decoding.serving.session import TransformersSession
 
 FILES = ("clip_config.json", "model.safetensors", "tokenizer/config.json", "tokenizer/model.safetensors")
@@ -43,27 +44,34 @@ MOST_FRAMES = 1000
 
 
 class DoomBackbone(Backbone):
-    """The transformer over a stretch of a clip's stream that begins with ``first`` and has ``length`` tokens."""
+    """The transformer over clips; the condition of a prompt is the index in its clip's stream at which it begins."""
 
-    def __init__(self, transformer: ClipTransformer, first: int, length: int) -> None:
+    def __init__(self, transformer: ClipTransformer) -> None:
         sizes = transformer.sizes
         codes = sizes.first_codes + torch.arange(sizes.codes, device=transformer.device)
         super().__init__(transformer, sizes.first_codes + sizes.codes, codes)
-        index = torch.arange(first, first + length, device=self.device)
+        self.max_positions = int(sizes.begin_of(torch.tensor(MOST_FRAMES)))
+        index = torch.arange(self.max_positions, device=self.device)
         precise = torch.complex128 if self.dtype == torch.float64 else torch.complex64
-        self.turns = rotary_turns(sizes.places_of(index), sizes.head_dim).to(precise)  # [length, head_dim / 2]
-        earliest = (sizes.time_of(index) - sizes.span + 1).clamp(min=0)
-        self.earliest = (sizes.begin_of(earliest) - first).unsqueeze(1)  # [length, 1]
-        self.max_positions = length
+        self.rotary = rotary_turns(sizes.places_of(index), sizes.head_dim).to(precise)  # [most, head_dim / 2]
+        # the first index that the token at each index sees, [most]
+        self.earliest = sizes.begin_of((sizes.time_of(index) - sizes.span + 1).clamp(min=0))
+
+    def read_conditions(self, conditions: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """One LongTensor ``[N]``."""
+        return (torch.stack([*conditions]).to(self.device),)
 
     def embed(self, tokens: Tensor) -> Tensor:
         return self.decoder.tok_embeddings(tokens)
 
-    def trunk(self, tokens: Tensor, **kwargs: Any) -> Tensor:
-        at, mask = kwargs["position_ids"], kwargs["attention_mask"]
+    def trunk(
+        self, tokens: Tensor, positions: Tensor, mask: Tensor, cache: PositionCache, conditions: tuple[Tensor, ...]
+    ) -> Tensor:
+        begin = conditions[0].unsqueeze(1)  # [R, 1]
+        index = (begin + positions).clamp(max=len(self.earliest) - 1)
         slots = torch.arange(mask.shape[-1], device=mask.device)
-        seen = mask & (slots >= self.earliest[at]).unsqueeze(1)
-        return self.decoder(self.embed(tokens), self.turns[at], seen, kwargs["past_key_values"])
+        seen = mask & (slots >= (self.earliest[index] - begin).unsqueeze(-1)).unsqueeze(1)
+        return self.decoder(self.embed(tokens), self.rotary[index], seen, cache)
 
     def logits(self, hidden: Tensor) -> Tensor:
         return as_logits(self.decoder.output(hidden))
@@ -101,6 +109,7 @@ class DoomModel(VideoModel):
         load_weights(self.tokenizer, folder / "tokenizer/model.safetensors")
         self.transformer.to(self.device)
         self.tokenizer.to(self.device)
+        self.backbone = DoomBackbone(self.transformer)
         height, width = sizes.grid
         self.size = (CHANGE_DOWNSAMPLING * width, CHANGE_DOWNSAMPLING * height)
         self.frames = FRAMES
@@ -124,8 +133,9 @@ class DoomModel(VideoModel):
         sizes, end = self.transformer.sizes, self.length_of(num_frames)
         known = self.frames_of(contexts.shape[1])
         first = int(sizes.begin_of(torch.tensor(max(0, known - sizes.span + 1))))
-        backbone = DoomBackbone(self.transformer, first, end - first)
-        return TransformersSession(backbone, contexts[:, first:].tolist(), end - contexts.shape[1])
+        begin = torch.tensor(first)
+        read = [Prompt(tuple(context), begin) for context in contexts[:, first:].tolist()]
+        return TransformersSession(self.backbone, read, end - contexts.shape[1])
 
     @torch.no_grad()
     def encode(self, clips: Sequence[Sequence[Image.Image]]) -> Tensor:

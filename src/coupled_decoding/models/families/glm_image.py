@@ -55,6 +55,8 @@ from coupled_decoding.models.checkpoints.text import Text
 from coupled_decoding.models.contract import Card, PictureModel, check_multiples
 from coupled_decoding.models.prompts import checked_prompt
 from coupled_decoding.serving.backbone import Backbone, as_logits
+from coupled_decoding.serving.cache import PositionCache
+from coupled_decoding.serving.prompts import Prompt
 from coupled_decoding.serving.session import TransformersSession
 
 BEGIN, SIZE_BEGIN, SIZE_END = "<|dit_token_16384|>", "<sop>", "<eop>"
@@ -84,17 +86,22 @@ def grids_of(size: Size) -> tuple[Grid, Grid]:
     return small, (rows, columns)
 
 
-def places_of(grids: Sequence[Grid]) -> Tensor:
-    """Positions of the codes of these pictures and of the end mark, counted from the end of the prompt.
+def positions3_of(positions: Tensor, shapes: Tensor) -> Tensor:
+    """Time, row and column of tokens, LongTensor ``[3, R, T]``, by their positions in the stream, ``[R, T]``.
 
-    LongTensor ``[3, length]``: time, row and column, by generated index.
+    ``shapes`` LongTensor ``[R, 5]``: tokens of the row's prompt, then rows and columns of its small and its large
+    picture. A prompt's token stands at its position in all three, and so does the end mark, behind the pictures.
     """
-    places, start = [], 0
-    for rows, columns in grids:
-        index = torch.arange(rows * columns)
-        places.append(start + torch.stack([torch.zeros_like(index), index // columns, index % columns]))
-        start += max(rows, columns)
-    return torch.cat([*places, torch.full((3, 1), start)], 1)
+    prompt, small_rows, small_columns, rows, columns = shapes.unsqueeze(-1).unbind(1)  # [R, 1] each
+    index = positions - prompt
+    in_large, in_end = index >= small_rows * small_columns, index >= small_rows * small_columns + rows * columns
+    inside = torch.where(in_large, index - small_rows * small_columns, index)
+    across = torch.where(in_large, columns, small_columns)
+    start = torch.where(in_large, torch.maximum(small_rows, small_columns), 0)
+    start = torch.where(in_end, start + torch.maximum(rows, columns), start)
+    row, column = (torch.where(in_end, 0, one) for one in (inside // across, inside % across))
+    drawn = prompt + start + torch.stack([torch.zeros_like(row), row, column])
+    return torch.where(index < 0, positions, drawn)
 
 
 def prior_token_ids(tokens: Tensor, size: Size) -> Tensor:
@@ -125,27 +132,24 @@ class GlmImageBackbone(Backbone):
     def embed(self, tokens: Tensor) -> Tensor:
         return self.decoder.get_input_embeddings()(tokens)
 
+    def read_conditions(self, conditions: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """One LongTensor ``[N, 5]``: the shapes of :func:`positions3_of`."""
+        return (torch.stack([*conditions]).to(self.device),)
+
+    def trunk(
+        self, tokens: Tensor, positions: Tensor, mask: Tensor, cache: PositionCache, conditions: tuple[Tensor, ...]
+    ) -> Tensor:
+        positions3 = positions3_of(positions, *conditions)
+        return self.transformers_trunk(positions3, mask, cache, inputs_embeds=self.embed(tokens))
+
     def logits(self, hidden: Tensor) -> Tensor:
         return as_logits(nn.functional.linear(hidden.to(self.head.device), self.head))
-
-
-class GlmImageSession(TransformersSession):
-    """Rows whose generated tokens have their positions in pictures of these grids, one after the other."""
-
-    def __init__(self, backbone: GlmImageBackbone, prompts: Sequence[Sequence[int]], grids: Sequence[Grid]) -> None:
-        self.places = places_of(grids).to(backbone.device)
-        super().__init__(backbone, prompts, self.places.shape[1])
-
-    def _hidden(self, tokens: Tensor, positions: Tensor, rows: Tensor | None, parents: Tensor | None) -> Tensor:
-        start = (self.last_position if rows is None else self.last_position[rows]).unsqueeze(1) + 1
-        index = (positions - start).clamp(max=self.places.shape[1] - 1)
-        places = torch.where(index < 0, positions, start + self.places[:, index.clamp(min=0)])
-        return self.backbone.hidden(tokens, positions, self._cache, rows, places, parents)
 
 
 class GlmImageModel(PictureModel):
     """A checkpoint folder of this family; see :class:`coupled_decoding.models.contract.PictureModel`."""
 
+    backbone: GlmImageBackbone
     card = Card(
         name="glm-image",
         checkpoints="zai-org/GLM-Image",
@@ -203,11 +207,16 @@ class GlmImageModel(PictureModel):
         sizes = "".join(f"{SIZE_BEGIN}{rows} {columns}{SIZE_END}" for rows, columns in (large, small))
         return self.text.ids(checked_prompt(prompt) + sizes + BEGIN)
 
-    def session(self, prompts: Sequence[str], guidance_scale: float, size: Size) -> GlmImageSession:
+    def session(self, prompts: Sequence[str], guidance_scale: float, size: Size) -> TransformersSession:
         if guidance_scale != 1:
             raise ValueError(f"guidance_scale is {guidance_scale}: glm-image draws its tokens without guidance, give 1 "
                              "(its diffusion decoder has a scale of its own)")
-        return GlmImageSession(self.backbone, [self.prompt_ids(prompt, size) for prompt in prompts], grids_of(size))
+        small, large = grids_of(size)
+        ids = [tuple(self.prompt_ids(prompt, size)) for prompt in prompts]
+        return TransformersSession(
+            self.backbone, [Prompt(one, torch.tensor([len(one), *small, *large])) for one in ids],
+            self.layout_of(size).length,
+        )
 
     def encode(self, pictures: Sequence[Image.Image], size: Size) -> Tensor:
         """ValueError: how the small picture of a given one was made for training is not published."""

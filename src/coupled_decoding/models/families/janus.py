@@ -100,6 +100,7 @@ class JanusBackbone(Backbone):
 class JanusModel(SquarePictures):
     """A checkpoint folder of this family; see :class:`coupled_decoding.models.contract.PictureModel`."""
 
+    backbone: JanusBackbone
     card = Card(
         name="janus-pro",
         checkpoints="deepseek-ai/Janus-Pro-1B, -7B; deepseek-community/Janus-Pro-1B, -7B",

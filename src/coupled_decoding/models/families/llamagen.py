@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -39,6 +39,8 @@ from coupled_decoding.models.families.square import SquarePictures
 from coupled_decoding.models.networks.llamagen_transformer import CaptionEmbedding, LlamaGenTransformer, rotary_angles
 from coupled_decoding.models.networks.vqgan import load_vqgan, renamed_vq16
 from coupled_decoding.serving.backbone import Backbone, as_logits
+from coupled_decoding.serving.cache import PositionCache
+from coupled_decoding.serving.prompts import Prompt
 from coupled_decoding.serving.session import TransformersSession
 
 VERIFIED = "logits, guidance and pixels against the official code at random weights; names and shapes of all weights"
@@ -46,46 +48,75 @@ NOT_VERIFIED = "published weights, which no machine of ours has had"
 
 
 class LlamaGenBackbone(Backbone):
-    """Ids below the number of codes are codes, id ``codes + i`` is row i of ``conditions`` ``[N, width]``.
+    """Ids below the number of codes are codes, those after them, ``others`` in number, what a prompt is made of.
 
-    ``angles`` are those of :func:`rotary_angles` at every position.
+    Args:
+        places: tokens of every prompt.
+        side: codes along each side of a picture.
     """
 
-    def __init__(
-        self, transformer: LlamaGenTransformer, conditions: Tensor, angles: Tensor, padding: int | None = None
-    ) -> None:
-        self.codes = transformer.output.out_features
-        super().__init__(
-            transformer, self.codes + len(conditions), torch.arange(self.codes, device=transformer.device)
-        )
-        self.conditions, self.angles, self.padding = conditions, angles, padding
-        self.max_positions = len(angles)
+    def __init__(self, transformer: LlamaGenTransformer, others: int, places: int, side: int) -> None:
+        self.codes, self.places = transformer.output.out_features, places
+        super().__init__(transformer, self.codes + others, torch.arange(self.codes, device=transformer.device))
+        rotary = rotary_angles(places, side, transformer.head_dim, self.dtype)
+        self.rotary, self.max_positions = rotary.to(self.device), len(rotary)
 
-    def embed(self, tokens: Tensor) -> Tensor:
+    def trunk(
+        self, tokens: Tensor, positions: Tensor, mask: Tensor, cache: PositionCache, conditions: tuple[Tensor, ...]
+    ) -> Tensor:
         code = self.decoder.tok_embeddings(tokens.clamp(max=self.codes - 1))
-        condition = self.conditions[(tokens - self.codes).clamp(min=0)]
-        return torch.where((tokens < self.codes).unsqueeze(-1), code, condition)
+        other = self.embed_others(tokens, positions, conditions)
+        embedded = torch.where((tokens < self.codes).unsqueeze(-1), code, other)
+        return self.decoder(embedded, self.rotary[positions], mask, cache)
 
-    def trunk(self, tokens: Tensor, **kwargs: Any) -> Tensor:
-        angles = self.angles[kwargs["position_ids"]]
-        return self.decoder(self.embed(tokens), angles, kwargs["attention_mask"], kwargs["past_key_values"])
-
-    def adopt(self, other: Backbone, tokens: Tensor) -> Tensor:
-        """Takes over the conditions of these tokens, where the other has conditions of its own."""
-        theirs = cast(LlamaGenBackbone, other).conditions
-        if theirs is self.conditions:
-            return tokens
-        first = self.codes + len(self.conditions)
-        self.conditions = torch.cat([self.conditions, theirs[tokens - self.codes]])
-        return first + torch.arange(len(tokens), device=tokens.device)
+    def embed_others(self, tokens: Tensor, positions: Tensor, conditions: tuple[Tensor, ...]) -> Tensor:
+        """Input embeddings ``[R, T, width]`` of tokens that are no codes; anything where they are."""
+        raise NotImplementedError
 
     def logits(self, hidden: Tensor) -> Tensor:
         return as_logits(self.decoder.output(hidden))
 
 
+class ClassBackbone(LlamaGenBackbone):
+    """Id ``codes + i`` is class i: row i of ``classes`` ``[N, width]``, the last of which is none."""
+
+    def __init__(self, transformer: LlamaGenTransformer, side: int) -> None:
+        self.classes: Tensor = transformer.cls_embedding()
+        super().__init__(transformer, len(self.classes), 1, side)
+
+    def embed_others(self, tokens: Tensor, positions: Tensor, conditions: tuple[Tensor, ...]) -> Tensor:
+        return self.classes[(tokens - self.codes).clamp(min=0)]
+
+
+class CaptionBackbone(LlamaGenBackbone):
+    """A prompt's condition is text features ``[n, features]``: ids ``padding`` on the left, then n times ``feature``.
+
+    The feature at a position is the condition's, counted from the right: the last of it is the prompt's last token.
+    """
+
+    def __init__(self, transformer: LlamaGenTransformer, side: int) -> None:
+        self.embedding = cast(CaptionEmbedding, transformer.cls_embedding)
+        super().__init__(transformer, 2, len(self.embedding.uncond_embedding), side)
+        self.padding, self.feature = self.codes, self.codes + 1
+
+    @torch.no_grad()
+    def read_conditions(self, conditions: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """One tensor ``[N, places, width]``: input embeddings, zero features where there is padding."""
+        nothing = self.embedding.uncond_embedding
+        features = nothing.new_zeros(len(conditions), *nothing.shape)
+        for row, one in enumerate(conditions):
+            features[row, len(nothing) - len(one) :] = one.to(nothing)
+        return (self.embedding(features),)
+
+    def embed_others(self, tokens: Tensor, positions: Tensor, conditions: tuple[Tensor, ...]) -> Tensor:
+        row = torch.arange(len(tokens), device=tokens.device).unsqueeze(1)
+        return conditions[0][row, positions.clamp(max=self.places - 1)]
+
+
 class LlamaGenModel(SquarePictures):
     """What both kinds have in common; see :class:`coupled_decoding.models.contract.PictureModel`."""
 
+    backbone: LlamaGenBackbone
     transformer: LlamaGenTransformer
     kind: ClassVar[str]
     """What the names of its files say."""
@@ -157,15 +188,11 @@ class LlamaGenModel(SquarePictures):
         load_weights(transformer, path, tensors=tensors, dtype=self.dtype)
         return transformer.to(self.device).eval()
 
-    def backbone(self, conditions: Tensor, places: int, padding: int | None = None) -> LlamaGenBackbone:
-        """For prompts of ``places`` tokens, whose ids after the codes are the rows of ``conditions``."""
-        angles = rotary_angles(places, self.side, self.transformer.head_dim, self.dtype).to(self.device)
-        return LlamaGenBackbone(self.transformer, conditions, angles, padding)
-
 
 class LlamaGenOfClasses(LlamaGenModel):
     """Pictures of ImageNet's classes; a prompt is an id or a name."""
 
+    backbone: ClassBackbone
     kind, mark = "c2i", "cls_embedding.embedding_table.weight"
     card = Card(
         name="llamagen-c2i",
@@ -181,18 +208,18 @@ class LlamaGenOfClasses(LlamaGenModel):
 
     def __init__(self, folder: Path, placement: Placement) -> None:
         super().__init__(folder, placement)
-        self.classes: Tensor = self.transformer.cls_embedding()
-        classes = len(self.classes) - 1
+        self.backbone = ClassBackbone(self.transformer, self.side)
+        classes = len(self.backbone.classes) - 1
         if classes != CLASSES:
             raise ValueError(f"the transformer in {folder} draws {classes} classes: this family draws the {CLASSES} of "
                              "ImageNet")
 
     def session(self, prompts: Sequence[str], guidance_scale: float, size: Size) -> TransformersSession:
-        backbone = self.backbone(self.classes, places=1)
-        ids = [[backbone.codes + class_id(prompt)] for prompt in prompts]
+        codes = self.backbone.codes
+        ids = [[codes + class_id(prompt)] for prompt in prompts]
         return TransformersSession(
-            backbone, ids, self.layout_of(size).length,
-            negative_prompts=None if guidance_scale == 1 else [[backbone.codes + CLASSES]] * len(ids),
+            self.backbone, ids, self.layout_of(size).length,
+            negative_prompts=None if guidance_scale == 1 else [[codes + CLASSES]] * len(ids),
             guidance_scale=guidance_scale,
         )
 
@@ -200,6 +227,7 @@ class LlamaGenOfClasses(LlamaGenModel):
 class LlamaGenOfText(LlamaGenModel):
     """Pictures of captions. The text encoder is read from the subfolder ``t5``; without it, features must be given."""
 
+    backbone: CaptionBackbone
     kind, mark = "t2i", "cls_embedding.uncond_embedding"
     card = Card(
         name="llamagen-t2i",
@@ -216,8 +244,8 @@ class LlamaGenOfText(LlamaGenModel):
 
     def __init__(self, folder: Path, placement: Placement) -> None:
         super().__init__(folder, placement)
-        self.embedding = cast(CaptionEmbedding, self.transformer.cls_embedding)
-        self.nothing = self.embedding.uncond_embedding  # [places, features]
+        self.backbone = CaptionBackbone(self.transformer, self.side)
+        self.nothing = self.backbone.embedding.uncond_embedding  # [places, features]
         self.places, self.features = self.nothing.shape
         self.text = T5(folder / "t5", placement) if (folder / "t5").is_dir() else None
         if self.text is not None and self.text.width != self.features:
@@ -231,7 +259,6 @@ class LlamaGenOfText(LlamaGenModel):
         read = {prompt: self.text.features(cleaned(prompt), self.places) for prompt in dict.fromkeys(prompts)}
         return self.session_of_features([read[prompt] for prompt in prompts], guidance_scale, size)
 
-    @torch.no_grad()
     def session_of_features(self, features: Sequence[Tensor], guidance_scale: float, size: Size) -> TransformersSession:
         """A session of text features instead of prompts: ``[n, 2048]`` of each row, n at most 120, without padding.
 
@@ -241,20 +268,10 @@ class LlamaGenOfText(LlamaGenModel):
             if one.ndim != 2 or one.shape[1] != self.features or not 1 <= len(one) <= self.places:
                 raise ValueError(f"features of shape {list(one.shape)}: give [n, {self.features}] with n from 1 to "
                                  f"{self.places}")
-        table, padding = [torch.zeros_like(self.nothing[:1]), self.nothing], self.transformer.output.out_features
-        nothing = range(padding + 1, padding + 1 + self.places)
-        ids: dict[int, range] = {}
-        end = nothing.stop
-        for one in features:
-            if id(one) not in ids:
-                ids[id(one)] = range(end, end + len(one))
-                end += len(one)
-                table.append(one.to(self.device, self.dtype))
-        backbone = self.backbone(self.embedding(torch.cat(table)), self.places, padding)
-        fill = [[padding] * (self.places - len(one)) for one in features]
-        prompts = [[*left, *ids[id(one)]] for left, one in zip(fill, features, strict=True)]
-        negative = [[*left, *nothing[len(left) :]] for left in fill]
+        padding, feature = self.backbone.codes, self.backbone.feature
+        ids = [(padding,) * (self.places - len(one)) + (feature,) * len(one) for one in features]
+        negative = [Prompt(one, self.nothing) for one in ids]
         return TransformersSession(
-            backbone, prompts, self.layout_of(size).length,
+            self.backbone, [Prompt(*one) for one in zip(ids, features, strict=True)], self.layout_of(size).length,
             negative_prompts=None if guidance_scale == 1 else negative, guidance_scale=guidance_scale,
         )
