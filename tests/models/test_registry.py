@@ -10,6 +10,6 @@ from coupled_decoding.models.registry import FAMILIES, Family
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_a_family_is_where_the_registry_says(family: Family) -> None:
-    found = family.load()
+    found = family.model_class()
     assert issubclass(found, Model)
     assert found.card.name == family.name

@@ -54,14 +54,14 @@ def test_compiling_takes_the_transformer_and_changes_no_token(
 ) -> None:
     """The forward can be traced, cache and branches included; how fast what comes of it is, is torch's affair."""
     plain, traced = (cd.from_pretrained(tiny_emoji, dtype="float64") for _ in range(2))
-    traced.model.transformer.compile(backend="eager", fullgraph=True, dynamic=True)
+    traced.model.backbone.decoder.compile(backend="eager", fullgraph=True, dynamic=True)
     for method in (METHODS[0], METHODS[-1]):
         one, other = (pipe(["a heart", "pizza"], method=method, guidance_scale=2.0, seed=7) for pipe in (plain, traced))
         assert torch.equal(one.tokens, other.tokens)
 
     compiled: list[torch.nn.Module] = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda module, **options: compiled.append(module))
-    assert cd.from_pretrained(tiny_emoji, compile=True).model.transformer is compiled[0]
+    assert cd.from_pretrained(tiny_emoji, compile=True).model.backbone.decoder is compiled[0]
 
 
 def test_other_prompts_and_windows_compile_nothing_anew(tiny_emoji: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_transformers_loads_the_same_checkpoint(tiny_emoji: Path) -> None:
     session = pipe.model.session(["a heart"], 1.0, pipe.model.size)
     ours = session.forward(session.last_token.unsqueeze(1), session.last_position.unsqueeze(1))
     with torch.no_grad():
-        own = plain(torch.tensor([pipe.model.prompt_ids("a heart")])).logits[0, -1, :24]
+        own = plain(torch.tensor([pipe.model.prompt_ids("a heart", pipe.model.size)])).logits[0, -1, :24]
     torch.testing.assert_close(ours[0, 0], own, rtol=0, atol=1e-12)
 
 

@@ -12,7 +12,7 @@ import torch
 import coupled_decoding as cd
 from training.doom.data import HELD_OUT_PERCENT, Agent, held_out
 from training.doom.tokenizer import AT_ONCE, CLIP, Streams, config
-from training.doom.transformer import code_loss, stretch, turns_of
+from training.doom.transformer import code_loss, rotary_over, stretch
 
 
 def test_the_split_is_by_seed_and_never_moves() -> None:
@@ -59,12 +59,13 @@ def test_the_loss_is_that_of_the_model_that_ships(tiny_doom: Path, start: int) -
     """
     pipe = cd.from_pretrained(tiny_doom)
     model = pipe.model
-    sizes = model.transformer.sizes
+    sizes = model.backbone.decoder.sizes
     generator = torch.Generator().manual_seed(0)
     first = torch.randint(0, 12, (6, 16), generator=generator)
     codes = torch.cat([first, torch.randint(12, 22, (6, 4 * 5), generator=generator)], 1)
     where = stretch(sizes, start, sizes.span)
-    loss = code_loss(model.transformer, codes[:, where], turns_of(sizes, stretch(sizes, min(start, 1), sizes.span)))
+    rotary = rotary_over(sizes, stretch(sizes, min(start, 1), sizes.span))
+    loss = code_loss(model.backbone.decoder, codes[:, where], rotary)
     assert loss.shape == (6, 8 if start == 0 else 11)
     if start == 0:
         session = model.session(codes[:, :16], 6, None)
@@ -72,7 +73,7 @@ def test_the_loss_is_that_of_the_model_that_ships(tiny_doom: Path, start: int) -
         expected = torch.nn.functional.cross_entropy(logits.transpose(1, 2), codes[:, 16:24] - 12, reduction="none")
         torch.testing.assert_close(loss, expected, atol=0.1, rtol=0.05)
     else:
-        shifted = code_loss(model.transformer, codes[:, where], turns_of(sizes, where))
+        shifted = code_loss(model.backbone.decoder, codes[:, where], rotary_over(sizes, where))
         torch.testing.assert_close(loss, shifted, atol=0.1, rtol=0.05)
 
 

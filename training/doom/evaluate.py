@@ -39,7 +39,7 @@ def nats(model: DoomModel, codes: Tensor) -> float:
     session = model.session(codes[:, :known], FRAMES, None)
     fed = codes[:, known - 1 : -1]
     logits = session.forward(fed, session.last_position.unsqueeze(1) + torch.arange(fed.shape[1]))
-    drawn = codes[:, known:] - model.transformer.sizes.first_codes
+    drawn = codes[:, known:] - model.sizes.first_codes
     return float(torch.nn.functional.cross_entropy(logits.flatten(0, 1), drawn.flatten()))
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from coupled_decoding.models.networks.clip_tokenizer import ClipTokenizer
-from coupled_decoding.models.networks.clip_transformer import ClipTransformer, ClipTransformerConfig, rotary_turns
+from coupled_decoding.models.networks.clip_transformer import ClipTransformer, ClipTransformerConfig, rotary_of
 from training.doom.data import BUILD, CHOSEN_BY
 from training.doom.tokenizer import CHECKPOINT as TOKENIZER_CHECKPOINT
 from training.doom.tokenizer import CLIP, as_tensor, load_frames, load_tokenizer
@@ -48,11 +48,11 @@ class NoCache:
         return keys, values
 
 
-def code_loss(model: ClipTransformer, tokens: Tensor, turns: Tensor) -> Tensor:
+def code_loss(model: ClipTransformer, tokens: Tensor, rotary: Tensor) -> Tensor:
     """Nats of each code of a later frame but the first of a stretch, ``[B, n]``, of tokens ``[B, T]``."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         x = model.tok_embeddings(tokens[:, :-1])
-        hidden = model(x, turns[:, :-1], None, NoCache())
+        hidden = model(x, rotary[:, :-1], None, NoCache())
         drawn = tokens[0, 1:] >= model.sizes.first_codes
         logits = model.output(hidden[:, drawn])
     wanted = tokens[:, 1:][:, drawn] - model.sizes.first_codes
@@ -65,20 +65,20 @@ def stretch(sizes: ClipTransformerConfig, start: int, frames: int) -> slice:
     return slice(begin, sizes.first_size + (start + frames - 1) * sizes.frame_size)
 
 
-def turns_of(sizes: ClipTransformerConfig, where: slice) -> Tensor:
+def rotary_over(sizes: ClipTransformerConfig, where: slice) -> Tensor:
     """Rotary factors ``[1, T, head_dim / 2]`` of a stretch."""
-    places = sizes.places_of(torch.arange(where.start, where.stop))
-    return rotary_turns(places, sizes.head_dim).to(torch.complex64).unsqueeze(0)
+    positions3 = sizes.positions3_of(torch.arange(where.start, where.stop))
+    return rotary_of(positions3, sizes.head_dim).to(torch.complex64).unsqueeze(0)
 
 
 @torch.no_grad()
 def held_out_loss(model: ClipTransformer, codes: Tensor, start: int, known: int) -> float:
     """Mean nats of codes after the first ``known`` of the frames that the model sees from ``start`` on."""
     where = stretch(model.sizes, start, model.sizes.span)
-    turns = turns_of(model.sizes, where)
+    rotary = rotary_over(model.sizes, where)
     model.eval()
     skipped = (known - (start == 0)) * model.sizes.frame_size - (start != 0)
-    losses = [code_loss(model, some[:, where].long(), turns)[:, skipped:].mean().item() for some in codes.split(8)]
+    losses = [code_loss(model, some[:, where].long(), rotary)[:, skipped:].mean().item() for some in codes.split(8)]
     model.train()
     return sum(losses) / len(losses)
 
@@ -116,9 +116,9 @@ def main() -> None:
         start = 0 if from_first else int(torch.randint(1, CLIP - sizes.span + 1, (), generator=generator))
         where = stretch(sizes, start, sizes.span)
         rows = torch.randint(len(train), (args.batch,), generator=generator)
-        # rotary embeddings are relative: all stretches without a first frame share one set of turns, and one graph
-        turns = turns_of(sizes, stretch(sizes, min(start, 1), sizes.span))
-        run.learn(compiled(model, train[rows][:, where].long(), turns).mean())
+        # rotary embeddings are relative: all stretches without a first frame share one set of factors, and one graph
+        rotary = rotary_over(sizes, stretch(sizes, min(start, 1), sizes.span))
+        run.learn(compiled(model, train[rows][:, where].long(), rotary).mean())
         if run.step % args.check_every == 0:
             look_at_held_out()
     look_at_held_out()

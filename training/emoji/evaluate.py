@@ -99,7 +99,8 @@ def main() -> None:
     held_out = [i for i, d in enumerate(descriptions) if d["held_out"] and not d["toned"]]
     codes = encode_all(pictures)[held_out, 0]
     rng = random.Random(0)
-    own = [model.prompt_ids(draw_caption(descriptions[i], rng)) for i in held_out]
+    nothing = model.unconditional_ids([], model.size)
+    own = [model.prompt_ids(draw_caption(descriptions[i], rng), model.size) for i in held_out]
     shuffled = own[:]
     rng.shuffle(shuffled)
     split = json.loads(PROMPTS.read_text(encoding="utf-8"))
@@ -108,7 +109,7 @@ def main() -> None:
         "tokenizer PSNR, dB": quality(model.vq, pictures[held_out]),
         "nats a code, own caption": float(nats(model, own, codes).mean()),
         "nats a code, another picture's caption": float(nats(model, shuffled, codes).mean()),
-        "nats a code, no caption": float(nats(model, [model.unconditional] * len(own), codes).mean()),
+        "nats a code, no caption": float(nats(model, [nothing] * len(own), codes).mean()),
         "entropy of the target at temperature 1, trained subjects": entropy(model, split["trained"]),
         "entropy of the target at temperature 1, held-out subjects": entropy(model, split["held_out"]),
     }

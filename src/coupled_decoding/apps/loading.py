@@ -41,8 +41,8 @@ def load_pictures(where: Where, size: tuple[int, int] | None) -> PicturePipeline
         if issubclass(family, VideoModel):
             raise BadInput(f"{model!r} is a video model ({family.card.name}), and this command draws pictures: use "
                            f"scd video CONTEXT --model {model}, which continues a clip")
-        if family.card.tokens_only:
-            raise BadInput(f"{model!r} gives no pictures here, {family.card.tokens_only}")
+        if family.tokens_only:
+            raise BadInput(f"{model!r} gives no pictures here, {family.tokens_only}")
         if size is not None:
             family.check_size(folder, size)
     pipe: PicturePipeline = _load(where)

@@ -38,7 +38,7 @@ def models(
 def cards() -> list[Card]:
     from coupled_decoding.models.registry import FAMILIES
 
-    return [family.load().card for family in FAMILIES]
+    return [family.model_class().card for family in FAMILIES]
 
 
 def defaults(card: Card) -> str:

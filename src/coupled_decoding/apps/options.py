@@ -195,11 +195,9 @@ def every_method(drafting: Drafting) -> list[cd.Method]:
     asked = drafting.asked
     methods = []
     for name in COMPARED:
-        options = {} if name == "ar" else {option: asked[option] for option in options_of(name) if option in asked}
+        options = {option: asked[option] for option in options_of(name) if option in asked}
         if options.get("window") == AUTO and name != "seed-exact":
             del options["window"]
-        if name == "sjd":
-            options.pop("predict", None), options.pop("branches", None)
         with refusing(ValueError):
             methods.append(method_named(name, **options))
     return methods

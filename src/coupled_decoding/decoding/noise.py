@@ -12,11 +12,11 @@ key 0, 1     low and high half of the row's 64-bit seed
 counter 0    the code's id in the vocabulary, divided by four, its remainder picking one of the four outputs; for
              uniforms, which of several of a purpose
 counter 1    index of the token within what is generated
-counter 2    visit: which forward of this row the number is used in; 0 for ever for position noise
+counter 2    visit: which forward of this row the number is used in; forever 0 for position noise
 counter 3    purpose
 ===========  ========================================================================================
 
-A row uses a purpose at an index at most once a forward, so counting the row's forwards counts visits.
+A row uses a purpose at an index at most once per forward, so counting the row's forwards counts visits.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _words(counter: tuple[Tensor, Tensor, Tensor, Tensor], seeds: Tensor) -> tup
 
 
 def uniforms(seeds: Tensor, index: Tensor, visit: Tensor, purpose: Tensor | int, number: Tensor | int = 0) -> Tensor:
-    """One uniform an address, strictly inside (0, 1), with 52 random bits.
+    """One uniform per address, strictly inside (0, 1), with 52 random bits.
 
     ``seeds``, ``index``, ``visit``, ``purpose`` (see :class:`Purpose`) and ``number`` (which of several of a purpose)
     are LongTensors that broadcast together; returns float64 of their common shape.

@@ -1,7 +1,7 @@
 """The window and the tree that decode fastest here, found while decoding.
 
 How many seconds a forward of so many tokens takes is measured once for a model. How many tokens a step commits is
-followed as decoding goes on: with a window of W positions and B branch tokens beside it about ::
+followed while decoding: with a window of W positions and B branch tokens beside it about ::
 
     W * g * h / (W + settling * g * h),    h = 1 + cured * B / (B + half_cured)
 

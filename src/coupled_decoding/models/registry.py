@@ -25,8 +25,8 @@ class Family:
     recognises: Callable[[Path], bool]
     """Whether a folder holds a checkpoint of it, complete or not, judged by what it says of itself."""
 
-    def load(self) -> type[PictureModel] | type[VideoModel]:
-        """Import its class."""
+    def model_class(self) -> type[PictureModel] | type[VideoModel]:
+        """Its class, imported."""
         module, kind = self.place.split(".")
         found: Any = getattr(import_module(f"coupled_decoding.models.families.{module}"), kind)
         return found

@@ -89,7 +89,7 @@ def from_pretrained(
         ValueError: files that are damaged or of no family that is known, or a precision or device that is not.
     """
     folder, family = recognised(name)
-    model = family(folder, Placement(_dtype(dtype), _device(device), device_map, allow_torchscript))
+    model = family.load(folder, Placement(_dtype(dtype), _device(device), device_map, allow_torchscript))
     if compile:
         model.backbone.compile()
     title = (folder.resolve().name or str(folder)) if os.path.isdir(name) else str(name)
@@ -103,7 +103,7 @@ def recognised(name: str | Path) -> tuple[Path, type[PictureModel] | type[VideoM
     if family is None:
         known = ", ".join(family.name for family in FAMILIES)
         raise ValueError(f"{folder} is no checkpoint of a known family ({known}): `scd models` lists the files of each")
-    return folder, family.load()
+    return folder, family.model_class()
 
 
 def _folder(name: str) -> Path:

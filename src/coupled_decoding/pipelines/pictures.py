@@ -14,7 +14,6 @@ from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.loop import Decoded, Decoding, decode
 from coupled_decoding.decoding.methods import SCD, Method
 from coupled_decoding.decoding.sampling import Sampling
-from coupled_decoding.decoding.session import Session
 from coupled_decoding.decoding.trace import Step, Trace
 from coupled_decoding.media.pixels import Size
 from coupled_decoding.models.contract import PictureModel
@@ -140,7 +139,7 @@ class PicturePipeline:
 
     def _stream(self, asked: Asked, seeds: list[int], batch: int) -> Iterator[tuple[int, Pictures]]:
         total, started = len(asked.rows), min(batch, len(asked.rows))
-        session = self._session(asked, asked.rows[:started])
+        session = self.model.session(asked.rows[:started], asked.scale, asked.size)
         run = Decoding(session, asked.method, asked.layout)
         number = list(range(started))  # of the picture in each row
         for row in range(started):
@@ -156,19 +155,12 @@ class PicturePipeline:
                 yield which, self._pictures(asked, [asked.rows[which]], decoded)
             fresh = range(started, min(started + len(report.ended), total))
             if fresh:
-                read = self._session(asked, asked.rows[fresh.start : fresh.stop])
+                read = self.model.session(asked.rows[fresh.start : fresh.stop], asked.scale, asked.size)
                 for source, (row, following) in enumerate(zip(report.ended, fresh, strict=False)):
                     session.adopt(row, read, source)
                     run.open(row, seeds[following], sampling=asked.sampling)
                     number[row] = following
                 started = fresh.stop
-
-    def _session(self, asked: Asked, rows: Sequence[str]) -> Session:
-        session = self.model.session(rows, asked.scale, asked.size)
-        if not session.refills:
-            raise ValueError(f"{self.model.card.name} reads prompts in batches that cannot be refilled: call the "
-                             "pipeline with some prompts at a time")
-        return session
 
     def _asked(
         self, prompts: str | Sequence[str], method: Method | None, sampling: Sampling | None,
@@ -196,7 +188,7 @@ class PicturePipeline:
             "size": "{}x{}".format(*asked.size),
         }
         return Pictures(
-            images=self.model.decode(decoded.tokens, asked.size) if finished else [],
+            images=self.model.decode(decoded.tokens, asked.size) if finished and not self.model.tokens_only else [],
             prompts=prompts,
             seeds=decoded.seeds,
             tokens=decoded.tokens,

@@ -150,6 +150,6 @@ def assert_codes_and_pixels(vq: Any) -> None:
         latents = janus.quantize.embedding.weight[codes].permute(0, 3, 1, 2)
         pixels = janus.decoder(janus.post_quant_conv(latents))
         encoded = chameleon.encode(pixels, return_dict=True).image_tokens.view(codes.shape)
-    torch.testing.assert_close(vq.decode(codes), pixels, rtol=0, atol=1e-4)
-    assert torch.equal(vq.encode(pixels), encoded)
+    torch.testing.assert_close(vq.decode(codes), pixels / 2 + 0.5, rtol=0, atol=1e-4)
+    assert torch.equal(vq.encode(pixels / 2 + 0.5), encoded)
     assert len(encoded.unique()) > 1

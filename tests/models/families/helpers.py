@@ -59,7 +59,7 @@ def assert_decodes_as_ar(pipe: PicturePipeline, prompts: Sequence[str], size: tu
     So it does where the second prompt takes the place of the first.
     """
     calls = []
-    hook = pipe.model.transformer.register_forward_pre_hook(lambda *_: calls.append(1))
+    hook = pipe.model.backbone.decoder.register_forward_pre_hook(lambda *_: calls.append(1))
     ar = pipe(prompts, method=cd.AR(), seed=3, size=size)
     hook.remove()
     assert len(calls) >= ar.trace.steps  # it is what forwards call, and so what can be compiled

@@ -14,7 +14,7 @@ from transformers import ChameleonForConditionalGeneration
 import coupled_decoding as cd
 from coupled_decoding.models.families import anole
 from coupled_decoding.models.families.anole import RENAMED, AnoleModel, meta_config, renamed_meta
-from coupled_decoding.models.families.chameleon import LanguageModel, language_weights
+from coupled_decoding.models.families.chameleon import LanguageModel, renamed_language
 from tests.models.families.chameleon import (
     CODES,
     assert_codes_and_pixels,
@@ -136,7 +136,7 @@ def test_names_and_shapes_are_the_official_ones() -> None:
     official, config = published("anole-7b"), meta_config({"model": PARAMS_7B})
     with torch.device("meta"):
         renamed = renamed_meta(official, config)
-        assert shapes(LanguageModel(config)) == shapes(language_weights(renamed, config))
+        assert shapes(LanguageModel(config)) == shapes(renamed_language(renamed, config))
     assert renamed["lm_head.weight"].shape == (65536, 4096)
     assert len(renamed) == len(official)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 import coupled_decoding as cd
 from coupled_decoding.models.families.doom import FILES, MOST_FRAMES, DoomModel
-from coupled_decoding.models.networks.clip_transformer import ClipTransformerConfig, rotary_turns
+from coupled_decoding.models.networks.clip_transformer import ClipTransformerConfig, rotary_of
 from coupled_decoding.pipelines.video import VideoPipeline
 from tests.decoding.helpers import assert_agrees
 from tests.models.families.helpers import METHODS
@@ -49,12 +49,12 @@ class Alone:
 
 def plain_logits(model: DoomModel, stream: Tensor) -> Tensor:
     """Logits ``[T, codes]`` after each token of a whole stream, without cache, the span spelled out token by token."""
-    sizes, transformer = model.transformer.sizes, model.transformer
+    sizes, transformer = model.sizes, model.backbone.decoder
     index = torch.arange(len(stream))
     time = [0 if i < FIRST else 1 + (i - FIRST) // FRAME for i in index.tolist()]
     mask = torch.tensor([[j <= i and time[i] - time[j] < sizes.span for j in index] for i in index])
-    turns = rotary_turns(sizes.places_of(index), sizes.head_dim)
-    hidden = transformer(transformer.tok_embeddings(stream)[None], turns[None], mask[None, None], Alone())
+    rotary = rotary_of(sizes.positions3_of(index), sizes.head_dim)
+    hidden = transformer(transformer.tok_embeddings(stream)[None], rotary[None], mask[None, None], Alone())
     return transformer.output(hidden)[0]
 
 
@@ -147,7 +147,7 @@ def test_frames_of_any_size_and_mode_are_context(pipe: VideoPipeline, size: tupl
 def test_places_of_a_stream() -> None:
     """Codes of a later frame stand in the middle of the four codes of a first frame that they cover."""
     sizes = ClipTransformerConfig(first_grid=(4, 4), grid=(2, 2))
-    places = sizes.places_of(torch.arange(FIRST + 2 * FRAME)).tolist()
+    places = sizes.positions3_of(torch.arange(FIRST + 2 * FRAME)).tolist()
     assert places[:FIRST] == [[0, row, column] for row, column in product(range(4), range(4))]
     assert places[FIRST:] == [[t, y, x] for t in (1, 2) for y, x in product((0.5, 2.5), (0.5, 2.5))]
     assert sizes.begin_of(torch.arange(4)).tolist() == [0, 16, 20, 24]

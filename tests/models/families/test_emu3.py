@@ -207,7 +207,7 @@ def test_logits_guidance_and_pixels_are_those_of_transformers(checkpoint: tuple[
     folder, vocabulary = checkpoint
     pipe, theirs, tokens = small(folder), tiny(vocabulary), stream(vocabulary)
     codes = sorted(theirs.vocabulary_mapping.image_tokens)
-    prompts = [pipe.model.prompt_ids(text, SIZE) for text in ("a red heart" + POSITIVE, NEGATIVE)]
+    prompts = [pipe.model.prompt_ids("a red heart", SIZE), pipe.model.unconditional_ids([], SIZE)]
     with torch.no_grad():
         c, u = (reference_logits(theirs, prompt, tokens, codes) for prompt in prompts)
         pixels = theirs.decode_image_tokens(image_tokens=tokens.unsqueeze(0), height=HEIGHT, width=WIDTH)
@@ -278,8 +278,8 @@ def test_greedy_streams_are_those_of_generate(tmp_path: Path) -> None:
     size = {"return_for_image_generation": True, "ratio": "4:3", "image_area": 32 * 24}
     inputs, negative = (processor(text=[text], return_tensors="pt", **size) for text in ("a cat" + POSITIVE, NEGATIVE))
     assert inputs["image_sizes"] == [[HEIGHT, WIDTH]]
-    assert inputs["input_ids"][0].tolist() == pipe.model.prompt_ids("a cat" + POSITIVE, SIZE)
-    assert negative["input_ids"][0].tolist() == pipe.model.prompt_ids(NEGATIVE, SIZE)
+    assert inputs["input_ids"][0].tolist() == pipe.model.prompt_ids("a cat", SIZE)
+    assert negative["input_ids"][0].tolist() == pipe.model.unconditional_ids([], SIZE)
     start, ends = inputs["input_ids"].shape[1], [vocabulary[mark] for mark in (EOF, EOI, EOS)]
 
     def allowed(batch: int, ids: Tensor) -> list[int]:

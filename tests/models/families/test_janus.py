@@ -111,7 +111,7 @@ def reference_logits(model: Any, prompt: Tensor, tokens: Tensor) -> Tensor:
 def test_logits_guidance_and_pixels_are_those_of_transformers(folder: Path) -> None:
     pipe, theirs = cd.from_pretrained(folder), tiny()
     tokens = torch.randint(CODES, (SIDE * SIDE,), generator=torch.Generator().manual_seed(1))
-    prompt = torch.tensor(pipe.model.prompt_ids("a red heart")) - CODES
+    prompt = torch.tensor(pipe.model.prompt_ids("a red heart", pipe.model.size)) - CODES
     unconditional = prompt.clone()
     unconditional[1:-1] = pipe.model.text.id_of(PAD)
     with torch.no_grad():
@@ -121,7 +121,7 @@ def test_logits_guidance_and_pixels_are_those_of_transformers(folder: Path) -> N
     torch.testing.assert_close(logits_of_stream(pipe, "a red heart", tokens, 5.0), u + 5 * (c - u), rtol=0, atol=1e-4)
     torch.testing.assert_close(logits_of_stream(pipe, "a red heart", tokens, 1.0), c, rtol=0, atol=1e-4)
     ours = pipe.model.vq.decode(tokens.view(1, SIDE, SIDE))
-    torch.testing.assert_close(ours, pixels, rtol=0, atol=1e-4)
+    torch.testing.assert_close(ours, pixels / 2 + 0.5, rtol=0, atol=1e-4)
     # transformers then compares with entries of any length, deepseek-ai's code (and ours) with entries of length one
     torch.testing.assert_close(pipe.model.vq.encoder(pixels), latents, rtol=0, atol=1e-4)
 
@@ -129,7 +129,7 @@ def test_logits_guidance_and_pixels_are_those_of_transformers(folder: Path) -> N
 def test_the_prompt_is_the_published_template(folder: Path) -> None:
     model = cd.from_pretrained(folder).model
     text = f"{BOS}<|User|>: a cat\n\n<|Assistant|>:{BOI}"
-    assert [token - CODES for token in model.prompt_ids(" a cat ")] == model.text.ids(text)
+    assert [token - CODES for token in model.prompt_ids(" a cat ", model.size)] == model.text.ids(text)
 
 
 def test_seed_exact_is_ar_in_float64_and_every_stream_is_legal(folder: Path) -> None:

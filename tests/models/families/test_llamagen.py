@@ -177,7 +177,7 @@ def test_logits_and_guidance_are_those_of_plain_arithmetic(case: tuple[Path, str
     pipe = cd.from_pretrained(folder)
     tokens = torch.randint(CODES, (SIDE * SIDE,), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        c, u = (reference_logits(weights(pipe.model.kind), one, tokens) for one in conditions(folder, prompt))
+        c, u = (reference_logits(weights(pipe.model.names), one, tokens) for one in conditions(folder, prompt))
     assert (c - u).abs().max() > 0.1
     scale = pipe.guidance_scale
     torch.testing.assert_close(logits_of_stream(pipe, prompt, tokens, scale), u + scale * (c - u), rtol=0, atol=1e-4)
@@ -187,7 +187,7 @@ def test_logits_and_guidance_are_those_of_plain_arithmetic(case: tuple[Path, str
 def test_pixels_are_those_of_transformers(case: tuple[Path, str, str]) -> None:
     tokens = torch.randint(CODES, (2, SIDE * SIDE), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        theirs = tiny_vq().decode(tokens)
+        theirs = tiny_vq().decode(tokens) / 2 + 0.5
     ours = cd.from_pretrained(case[0]).model.vq.decode(tokens.view(2, SIDE, SIDE))
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
 
@@ -220,7 +220,8 @@ def test_features_may_be_given_instead_of_captions(tmp_path: Path) -> None:
     read = {prompt: pipe.model.text.features(prompt, PLACES) for prompt in prompts}
     (tmp_path / "t2i" / "t5").rename(tmp_path / "elsewhere")
     model = cd.from_pretrained(tmp_path / "t2i").model
-    given = model.session_of_features([read[prompt] for prompt in prompts], 7.5, model.size)
+    made = {prompt: model.prompt_of_features(features) for prompt, features in read.items()}
+    given = model.session_of([made[prompt] for prompt in prompts], 7.5, model.size)
     assert given.vocab_size == by_text.vocab_size == CODES + 2  # padding and features: no ids are made for a batch
     fed = torch.cat([given.last_token.unsqueeze(1), torch.arange(8).expand(3, -1)], 1)
     positions = given.last_position.unsqueeze(1) + torch.arange(9)
@@ -229,7 +230,7 @@ def test_features_may_be_given_instead_of_captions(tmp_path: Path) -> None:
         model.session(["a cat"], 7.5, model.size)
     for shape in ((3, FEATURES + 1), (PLACES + 1, FEATURES), (0, FEATURES), (FEATURES,)):
         with pytest.raises(ValueError, match=rf"give \[n, {FEATURES}\] with n from 1 to {PLACES}"):
-            model.session_of_features([torch.zeros(shape)], 7.5, model.size)
+            model.prompt_of_features(torch.zeros(shape))
 
 
 @pytest.mark.parametrize("size", HEADS)

@@ -11,7 +11,7 @@ import torch
 
 import coupled_decoding as cd
 from coupled_decoding.models.families import lumina_mgpt
-from coupled_decoding.models.families.chameleon import LanguageModel, language_config, language_weights
+from coupled_decoding.models.families.chameleon import LanguageModel, language_config, renamed_language
 from coupled_decoding.models.families.lumina_mgpt import LuminaMGPTModel, fits
 from coupled_decoding.models.networks.vqgan import VQGAN, VQGANConfig
 from tests.models.families.chameleon import (
@@ -117,7 +117,7 @@ def test_pixels_are_those_of_the_codes_that_the_names_say(folder: Path) -> None:
     codes = torch.arange(12) + 12
     stream = model.layout_of((96, 32)).forced.unsqueeze(0).clone()
     stream[stream < 0] = torch.tensor([special_tokens().index(name_of(code)) for code in codes.tolist()])
-    pixels = (model.vq.decode(codes.view(1, 2, 6))[0] / 2 + 0.5).clamp(0, 1).permute(1, 2, 0)
+    pixels = model.vq.decode(codes.view(1, 2, 6))[0].clamp(0, 1).permute(1, 2, 0)
     picture = model.decode(stream, (96, 32))[0]
     assert picture.tobytes() == (pixels * 255).round().to(torch.uint8).numpy().tobytes()
 
@@ -169,7 +169,7 @@ def test_names_and_shapes_are_the_official_ones(size: str) -> None:
     official = published(f"lumina-mgpt-{size}")
     config = language_config({"vocab_size": 65536, **PUBLISHED[size]})
     with torch.device("meta"):
-        assert shapes(LanguageModel(config)) == shapes(language_weights(official, config))
+        assert shapes(LanguageModel(config)) == shapes(renamed_language(official, config))
         vq = published("chameleon-vqgan")
         assert shapes(VQGAN(VQGANConfig.of(vq, normalised=False))) == shapes(vq)
     assert official["lm_head.weight"].shape == (65536, config.hidden_size)

@@ -18,7 +18,7 @@ from transformers import ChameleonConfig
 import coupled_decoding as cd
 from coupled_decoding.models.checkpoints.reading import under
 from coupled_decoding.models.checkpoints.recognition import lumina_mgpt_2
-from coupled_decoding.models.families.chameleon import LanguageModel, language_weights
+from coupled_decoding.models.families.chameleon import LanguageModel, renamed_language
 from coupled_decoding.models.families.lumina_mgpt2 import (
     DECODER,
     END,
@@ -259,7 +259,7 @@ def test_pixels_are_those_of_the_decoder_written_down(folder: Path) -> None:
     model = small(folder).model
     codes = torch.randint(CODES, (4, 8), generator=torch.Generator().manual_seed(3))
     torch.testing.assert_close(
-        model.vq.decode(codes.unsqueeze(0)), plain_pixels(tiny_vq().state_dict(), codes), rtol=0, atol=1e-4
+        model.vq.decode(codes.unsqueeze(0)), plain_pixels(tiny_vq().state_dict(), codes) / 2 + 0.5, rtol=0, atol=1e-4
     )
     stream = model.layout_of(SIZE).forced.clone()
     stream[stream < 0] = FIRST_CODE + codes.flatten()
@@ -294,7 +294,7 @@ def test_names_and_shapes_are_the_official_ones() -> None:
     official, vq = published("lumina-mgpt-2.0-7b"), published("movqgan-270m")
     config = ChameleonConfig(vocab_size=171385, max_position_embeddings=10240, vocabulary_map={})
     with torch.device("meta"):
-        assert shapes(LanguageModel(config)) == shapes(language_weights(official, config))
+        assert shapes(LanguageModel(config)) == shapes(renamed_language(official, config))
         assert shapes(MoVQGAN(VQGANConfig.of(vq, normalised=False))) == shapes(vq)
     norms = {name: tensor for name, tensor in under("model.", official).items() if "_norm." in name}
     assert {tuple(tensor.shape) for tensor in norms.values()} == {(1, 128)}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import pickle
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -18,6 +18,8 @@ from torch import Tensor
 
 from coupled_decoding.extras import require_extra
 from coupled_decoding.models.checkpoints.placement import Placement
+
+Built = TypeVar("Built", bound=torch.nn.Module)
 
 
 def require_files(folder: Path, names: Sequence[str]) -> None:
@@ -109,6 +111,34 @@ def load_weights(
         wanted = slot.dtype if dtype is None or not slot.is_floating_point() else dtype
         module.load_state_dict({name: tensors[name].to(wanted)}, strict=False, assign=True)
     module.requires_grad_(False)
+
+
+def build(
+    cls: Callable[[Mapping[str, Tensor]], Built], tensors: Mapping[str, Tensor], path: Path, what: str,
+    dtype: torch.dtype, device: torch.device,
+) -> Built:
+    """A network of ours whose sizes are read off its weights, in evaluation mode.
+
+    Args:
+        cls: makes the network of its weights; KeyError where one is missing, ValueError where sizes do not fit.
+        tensors: the weights, under the network's names.
+        path: where they come from, for errors.
+        what: the network's name, for errors.
+        dtype, device: of the network.
+
+    Raises:
+        ValueError: names or shapes that do not fit.
+    """
+    try:
+        with torch.device("meta"):
+            network = cls(tensors)
+    except KeyError as error:
+        raise ValueError(f"{path} holds no {what}: {error} is missing") from error
+    except ValueError as error:
+        raise ValueError(f"{path} does not fit {what}: {error}") from error
+    load_weights(network, path, tensors=tensors, dtype=dtype)
+    network.to(device).eval()
+    return network
 
 
 def read_folder(folder: Path) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ same files as Anole and differs in 8192 rows of a matrix only: it is taken for A
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,15 @@ from coupled_decoding.models.families.chameleon import (
     BOS,
     END_OF_TURN,
     EOI,
+    ChameleonBackbone,
     ChameleonPictures,
     ChameleonText,
     find,
     language_config,
+    load_backbone,
+    load_pixels,
 )
+from coupled_decoding.models.networks.vqgan import VQGAN
 from coupled_decoding.models.prompts import checked_prompt
 
 META_FILES = (
@@ -75,9 +79,14 @@ class AnoleModel(ChameleonPictures):
                  "at 7B",
         not_verified="published weights and files, which no machine of ours has had",
     )
-    sampling, guidance_scale = card.sampling, card.guidance_scale
 
-    def __init__(self, folder: Path, placement: Placement) -> None:
+    def __init__(self, backbone: ChameleonBackbone, vq: VQGAN, text: ChameleonText) -> None:
+        super().__init__(backbone, vq, text)
+        self.size = (SIDE * vq.config.downsampling,) * 2
+        self.layout = Layout.grid(SIDE, SIDE, text.code_tokens, suffix=[text.id_of(EOI)])
+
+    @classmethod
+    def load(cls, folder: Path, placement: Placement) -> AnoleModel:
         if (folder / META).is_dir():
             require_files(folder, META_FILES)
             with naming(folder / META / "params.json") as params:
@@ -94,11 +103,9 @@ class AnoleModel(ChameleonPictures):
                 raise ValueError(f"{folder} is Chameleon without picture output (its weights hold no picture decoder): "
                                  "give Anole or Lumina-mGPT, which were trained further to draw")
             text_file, vqgan_file = find(folder, "text_tokenizer.json", "tokenizer.json"), folder
-        self.text = ChameleonText(text_file)
-        self.unconditional = [self.text.id_of(BOS), self.text.id_of(BOI)]
-        self._assemble(folder, placement, config, tensors, vqgan, vqgan_file)
-        self.size = (SIDE * self.vq.config.downsampling,) * 2
-        self.layout = Layout.grid(SIDE, SIDE, self.text.code_tokens, suffix=[self.text.id_of(EOI)])
+        text = ChameleonText(text_file)
+        vq = load_pixels(vqgan, vqgan_file, text, placement.device)
+        return cls(load_backbone(folder, placement, config, tensors, text.code_tokens), vq, text)
 
     def layout_of(self, size: Size) -> Layout:
         only_size(self.card, self.size, size)
@@ -107,6 +114,9 @@ class AnoleModel(ChameleonPictures):
     def prompt_ids(self, prompt: str, size: Size) -> list[int]:
         ids = self.text.ids(checked_prompt(prompt))
         return [self.text.id_of(BOS), *ids, self.text.id_of(END_OF_TURN), self.text.id_of(BOI)]
+
+    def unconditional_ids(self, prompt_ids: Sequence[int], size: Size) -> list[int]:
+        return [self.text.id_of(BOS), self.text.id_of(BOI)]
 
 
 def meta_config(params: Mapping[str, Any]) -> ChameleonConfig:

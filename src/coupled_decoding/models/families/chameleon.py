@@ -20,26 +20,23 @@ github.com/Alpha-VLLM/Lumina-mGPT (``vocab.py``, ``vqgan.py``, ``modeling_chamel
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from transformers import ChameleonConfig, ChameleonModel
 
 from coupled_decoding.decoding.layout import as_slice
-from coupled_decoding.media.pixels import Size, to_images, to_pixels
+from coupled_decoding.media.pixels import Size
 from coupled_decoding.models.checkpoints.placement import Placement
 from coupled_decoding.models.checkpoints.reading import load_pretrained, under
 from coupled_decoding.models.checkpoints.text import Text
 from coupled_decoding.models.contract import PictureModel
-from coupled_decoding.models.networks.vqgan import load_vqgan
+from coupled_decoding.models.networks.vqgan import VQGAN, load_vqgan
 from coupled_decoding.serving.backbone import Backbone, as_logits
 from coupled_decoding.serving.cache import PositionCache
-from coupled_decoding.serving.session import TransformersSession
 
 BOS, END_OF_TURN, BOI, EOI = "<s>", "<reserved08706>", "<racm3:break>", "<eoss>"
 PLACES = ("", "tokenizer", "chameleon/tokenizer", "../chameleon/tokenizer")
@@ -106,8 +103,8 @@ def language_config(sizes: Mapping[str, Any]) -> ChameleonConfig:
     return ChameleonConfig(**{**sizes, "vocabulary_map": {}, "vq_config": None})
 
 
-def language_weights(tensors: Mapping[str, Tensor], config: ChameleonConfig) -> dict[str, Tensor]:
-    """Those of :class:`LanguageModel` among a checkpoint's, in transformers' names, with norms for every head."""
+def renamed_language(tensors: Mapping[str, Tensor], config: ChameleonConfig) -> dict[str, Tensor]:
+    """Weights of :class:`LanguageModel` among those of a checkpoint in transformers' names; norms for every head."""
     heads = {"q_norm": config.num_attention_heads, "k_norm": config.num_key_value_heads or config.num_attention_heads}
 
     def for_every_head(name: str, tensor: Tensor) -> Tensor:
@@ -128,55 +125,39 @@ def load_backbone(
         raise ValueError(f"the weights in {folder} do not fit its configuration and tokenizer: {found}, for "
                          f"{config.vocab_size} ids, {config.hidden_size} channels and codes up to id {int(codes[-1])}")
     decoder = load_pretrained(
-        LanguageModel, folder, placement, config=config, tensors=language_weights(tensors, config)
+        LanguageModel, folder, placement, config=config, tensors=renamed_language(tensors, config)
     )
     rows = head[as_slice(codes)].to(decoder.device, placement.dtype)
     return ChameleonBackbone(decoder, rows, codes.to(decoder.device))
 
 
 class ChameleonPictures(PictureModel):
-    """A family on this base: it says how a prompt reads and what the stream of a picture looks like."""
+    """A family on this base: it says how a prompt reads and what the stream of a picture looks like.
 
-    text: ChameleonText
-    unconditional: list[int]
-    """The prompt of the unconditional branch."""
+    Args:
+        backbone: gives logits of the picture codes.
+        vq: pixels to codes and back.
+        text: the tokenizer of the same model.
+    """
 
-    def _assemble(
-        self,
-        folder: Path,
-        placement: Placement,
-        config: ChameleonConfig,
-        tensors: Mapping[str, Tensor],
-        vqgan: Mapping[str, Tensor],
-        vqgan_file: Path,
-    ) -> None:
-        """Make the parts; ``text`` is there already. Weights of the language model are in transformers' names."""
-        self.dtype, self.device = placement.dtype, placement.device
-        drawing = {name: tensor for name, tensor in vqgan.items() if name.startswith(DRAWING)}
-        self.vq = load_vqgan(drawing, vqgan_file, normalised=False, device=self.device)
-        if self.vq.config.codes != len(self.text.of_code):
-            raise ValueError(f"{vqgan_file} has {self.vq.config.codes} codes, but {self.text.path} names "
-                             f"{len(self.text.of_code)}: they are of different models")
-        self.backbone = load_backbone(folder, placement, config, tensors, self.text.code_tokens)
-        self.transformer = self.backbone.decoder
+    def __init__(self, backbone: ChameleonBackbone, vq: VQGAN, text: ChameleonText) -> None:
+        self.backbone, self.vq, self.text = backbone, vq, text
 
-    @abstractmethod
-    def prompt_ids(self, prompt: str, size: Size) -> list[int]:
-        """Token ids of a prompt within its template, up to the start of the picture."""
+    def tokens_of(self, pixels: Tensor, size: Size) -> Tensor:
+        codes = self.vq.encode(pixels).flatten(1).cpu()
+        return self.layout_of(size).stream_of(self.text.of_code[codes])
 
-    def session(self, prompts: Sequence[str], guidance_scale: float, size: Size) -> TransformersSession:
-        ids = [self.prompt_ids(prompt, size) for prompt in prompts]
-        negative = None if guidance_scale == 1 else [self.unconditional] * len(ids)
-        return TransformersSession(
-            self.backbone, ids, self.layout_of(size).length, negative_prompts=negative, guidance_scale=guidance_scale
-        )
-
-    def encode(self, pictures: Sequence[Image.Image], size: Size) -> Tensor:
-        layout = self.layout_of(size)
-        codes = self.vq.encode(2 * to_pixels(pictures, size, self.device) - 1).flatten(1).cpu()
-        return layout.stream_of(self.text.of_code[codes]).to(self.device)
-
-    def decode(self, tokens: Tensor, size: Size) -> list[Image.Image]:
-        drawn = self.layout_of(size).drawn_of(tokens.to(self.device))
+    def pixels_of(self, tokens: Tensor, size: Size) -> Tensor:
+        drawn = self.layout_of(size).drawn_of(tokens)
         width, height = (side // self.vq.config.downsampling for side in size)
-        return to_images(self.vq.decode(self.text.codes_of(drawn).view(-1, height, width)) / 2 + 0.5)
+        return self.vq.decode(self.text.codes_of(drawn).view(-1, height, width))
+
+
+def load_pixels(tensors: Mapping[str, Tensor], path: Path, text: ChameleonText, device: torch.device) -> VQGAN:
+    """The VQGAN of these weights, which may hold more; ``path`` is named where they do not fit, or not the text."""
+    drawing = {name: tensor for name, tensor in tensors.items() if name.startswith(DRAWING)}
+    vq = load_vqgan(drawing, path, normalised=False, device=device)
+    if vq.config.codes != len(text.of_code):
+        raise ValueError(f"{path} has {vq.config.codes} codes, but {text.path} names {len(text.of_code)}: they are of "
+                         "different models")
+    return vq

@@ -1,4 +1,4 @@
-"""Cosmos-1 autoregressive (arXiv 2501.03575): clips gone on with, from one or nine frames on, and a text in some.
+"""Cosmos-1 autoregressive (arXiv 2501.03575): clips continued from one or nine frames, by a text in some models.
 
 ====================  ================================================================================================
 token stream          codes of time, row and column in this order, [5, 40, 64] for 33 frames of 1024x640: 2560 for the
@@ -24,19 +24,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.sampling import Sampling
-from coupled_decoding.media.pixels import to_images, to_pixels
 from coupled_decoding.models.checkpoints.placement import Placement
-from coupled_decoding.models.checkpoints.reading import load_weights, read_tensors, require_files
+from coupled_decoding.models.checkpoints.reading import build, read_tensors, require_files
 from coupled_decoding.models.checkpoints.t5 import T5
 from coupled_decoding.models.contract import Card, VideoModel, check_codes
 from coupled_decoding.models.networks.cosmos_tokenizer import FRAMES_A_CODE, PIXELS_A_CODE, CosmosTokenizer
-from coupled_decoding.models.networks.cosmos_transformer import CosmosTransformer, position_embeddings, rotary_factors
+from coupled_decoding.models.networks.cosmos_transformer import CosmosTransformer, position_embeddings, rotary_table
 from coupled_decoding.serving.backbone import Backbone, as_logits
 from coupled_decoding.serving.cache import PositionCache
 from coupled_decoding.serving.prompts import Prompt
@@ -95,7 +93,6 @@ class CosmosModel(VideoModel):
     """A checkpoint folder of this family; see :class:`coupled_decoding.models.contract.VideoModel`."""
 
     backbone: CosmosBackbone
-    transformer: CosmosTransformer
     card = Card(
         name="cosmos-1",
         checkpoints="nvidia/Cosmos-1.0-Autoregressive-4B, -12B, -5B-Video2World, -13B-Video2World; "
@@ -109,45 +106,49 @@ class CosmosModel(VideoModel):
                  "weights at 4B, 5B, 12B and 13B",
         not_verified="published weights and the published tokenizer, which no machine of ours has had",
     )
-    sampling = card.sampling
     frames_per_second = 25.0  # at which the published examples write clips
     frames_by_torchscript = True
 
-    def __init__(self, folder: Path, placement: Placement) -> None:
-        if placement.device_map is not None:
-            raise ValueError("device_map is given: this family's transformer runs on one device; give device")
-        require_files(folder, ["model.pt"])
-        self.folder, self.dtype, self.device = folder, placement.dtype, placement.device
-        self.transformer = _load_transformer(folder / "model.pt", placement)
-        self.backbone = CosmosBackbone(self.transformer, *_tables(self.transformer))
+    def __init__(self, transformer: CosmosTransformer, text: T5 | None, tokenizer: CosmosTokenizer | None) -> None:
+        """``text`` is for prompts, where the transformer reads a text at all, ``tokenizer`` for frames."""
+        self.backbone = CosmosBackbone(transformer, *_tables(transformer))
+        self.text_width, self.text, self.tokenizer = transformer.text_width, text, tokenizer
+        self.tokens_only = "" if tokenizer else TOKENS_ONLY
         latents, self.rows, self.columns = SHAPE
         self.size = (PIXELS_A_CODE * self.columns, PIXELS_A_CODE * self.rows)
         self.lengths = {1 + FRAMES_A_CODE * i: (1 + i) * self.rows * self.columns for i in range(latents)}
         self.frames = max(self.lengths)
-        self.text = T5(folder / "t5", placement) if (folder / "t5").is_dir() else None
-        if self.text is not None and self.text.width != self.transformer.text_width:
-            raise ValueError(f"{folder / 't5'} gives features of width {self.text.width}, model.pt reads "
-                             f"{self.transformer.text_width or 'no text'}")
-        self.tokenizer = None
+
+    @classmethod
+    def load(cls, folder: Path, placement: Placement) -> CosmosModel:
+        if placement.device_map is not None:
+            raise ValueError("device_map is given: this family's transformer runs on one device; give device")
+        require_files(folder, ["model.pt"])
+        transformer = _load_transformer(folder / "model.pt", placement)
+        text = T5(folder / "t5", placement) if (folder / "t5").is_dir() else None
+        if text is not None and text.width != transformer.text_width:
+            raise ValueError(f"{folder / 't5'} gives features of width {text.width}, model.pt reads "
+                             f"{transformer.text_width or 'no text'}")
+        tokenizer = None
         if placement.allow_torchscript:
-            self.tokenizer = CosmosTokenizer(_tokenizer_folder(folder), self.device)
-        self.tokens_only = "" if self.tokenizer else TOKENS_ONLY
+            tokenizer = CosmosTokenizer(_tokenizer_folder(folder), placement.device)
+        return cls(transformer, text, tokenizer)
 
     def layout_of(self, num_context: int, num_frames: int) -> Layout:
         tokens = self.length_of(num_frames) - self.length_of(num_context)
-        return Layout.clip(tokens // (self.rows * self.columns), self.rows, self.columns, self.transformer.codes)
+        return Layout.clip(tokens // (self.rows * self.columns), self.rows, self.columns, self.backbone.codes)
 
     def check_context(self, tokens: Tensor) -> None:
         self.frames_of(tokens.shape[1])
-        check_codes(tokens, 0, self.transformer.codes)
+        check_codes(tokens, 0, self.backbone.codes)
 
     def session(self, contexts: Tensor, num_frames: int, prompts: Sequence[str] | None) -> TransformersSession:
         if prompts is None:
             return self.session_of_features(contexts, num_frames, None)
-        if self.transformer.text_width is None:
+        if self.text_width is None:
             raise ValueError("prompts are given: this checkpoint reads no text, Video2World ones do; leave them out")
         if self.text is None:
-            raise FileNotFoundError(f"the checkpoint {self.folder} lacks its text encoder: put google-t5/t5-11b into "
+            raise FileNotFoundError("this checkpoint lacks its text encoder: put google-t5/t5-11b into "
                                     "its subfolder t5, or give features to model.session_of_features")
         read = {prompt: self.text.features(prompt, TEXT_PLACES) for prompt in dict.fromkeys(prompts)}
         return self.session_of_features(contexts, num_frames, [read[prompt] for prompt in prompts])
@@ -161,7 +162,7 @@ class CosmosModel(VideoModel):
         Rows that share one tensor share its keys and values. ValueError for other shapes, and where features are given
         to a model that reads none or are missing for one that does.
         """
-        length, width = self.length_of(num_frames) - contexts.shape[1], self.transformer.text_width
+        length, width = self.length_of(num_frames) - contexts.shape[1], self.text_width
         if (features is None) != (width is None):
             raise ValueError("this checkpoint reads no text: give no features" if width is None else
                              "this checkpoint reads a text with each clip: give prompts or features")
@@ -175,33 +176,26 @@ class CosmosModel(VideoModel):
                    for context, one in zip(contexts.tolist(), features, strict=True)]
         return TransformersSession(self.backbone, prompts, length)
 
-    def encode(self, clips: Sequence[Sequence[Image.Image]]) -> Tensor:
-        """Clips are filled up to their full length with the last frame, as published; no code sees later frames."""
-        length = self.length_of(len(clips[0]))
-        codes = self._pixels().encode(torch.stack([self._read(clip) for clip in clips]))
-        if int(codes.max()) >= self.transformer.codes:
+    def tokens_of(self, pixels: Tensor) -> Tensor:
+        """A clip is filled up to its full length with the last frame, as published; no code sees later frames."""
+        length = self.length_of(len(pixels))
+        whole = torch.cat([pixels, pixels[-1:].expand(self.frames - len(pixels), -1, -1, -1)])
+        codes = self._pixels().encode(whole.transpose(0, 1).unsqueeze(0))
+        if int(codes.max()) >= self.backbone.codes:
             raise ValueError(f"the tokenizer gives code {int(codes.max())}, the transformer draws "
-                             f"{self.transformer.codes}: they are of different models")
+                             f"{self.backbone.codes}: they are of different models")
         return codes.flatten(1)[:, :length]
 
-    def _read(self, clip: Sequence[Image.Image]) -> Tensor:
-        """Frames cut to the model's proportions and scaled: ``[3, frames, H, W]`` in [-1, 1]."""
-        cut = [self.fitted(frame) for frame in clip]
-        whole = [*cut, *[cut[-1]] * (self.frames - len(cut))]
-        return 2 * to_pixels(whole, self.size, self.device).transpose(0, 1) - 1
-
-    def decode(self, tokens: Tensor) -> list[list[Image.Image]]:
-        """Shorter clips are filled up with their last codes, too, and cut again: no frame sees later codes."""
-        codes = tokens.view(len(tokens), -1, self.rows, self.columns)
+    def pixels_of(self, tokens: Tensor) -> Tensor:
+        """A shorter clip is filled up with its last codes, too, and cut again: no frame sees later codes."""
+        codes = tokens.view(1, -1, self.rows, self.columns)
         latents = codes.shape[1]
         whole = torch.cat([codes, codes[:, -1:].expand(-1, len(self.lengths) - latents, -1, -1)], 1)
         frames = 1 + FRAMES_A_CODE * (latents - 1)
-        clips = self._pixels().decode(whole)[:, :, :frames]
-        return [to_images(clip.transpose(0, 1).float() / 2 + 0.5) for clip in clips]
+        return self._pixels().decode(whole)[0, :, :frames].transpose(0, 1)
 
     def _pixels(self) -> CosmosTokenizer:
-        if self.tokenizer is None:
-            raise ValueError(self.tokens_only)
+        assert self.tokenizer is not None, "without it there are tokens only"
         return self.tokenizer
 
 
@@ -211,24 +205,18 @@ def _load_transformer(path: Path, placement: Placement) -> CosmosTransformer:
                if not name.endswith("_extra_state")}
     if MARK not in tensors:
         raise ValueError(f"{path} holds no transformer of Cosmos-1: {MARK} is missing")
-    try:
-        with torch.device("meta"):
-            transformer = CosmosTransformer(tensors)
-    except KeyError as error:
-        raise ValueError(f"{path} holds no transformer of Cosmos-1: {error} is missing") from error
-    load_weights(transformer, path, tensors=tensors, dtype=placement.dtype)
-    return transformer.to(placement.device).eval()
+    return build(CosmosTransformer, tensors, path, "transformer of Cosmos-1", placement.dtype, placement.device)
 
 
 def _tables(transformer: CosmosTransformer) -> tuple[Tensor, Tensor | None]:
     """Rotary factors and, where texts are read, position embeddings of every position."""
     stretched = transformer.width == STRETCHED_WIDTH
-    turns = rotary_factors(transformer.head_dim, SHAPE, stretched, transformer.dtype).to(transformer.device)
+    rotary = rotary_table(transformer.head_dim, SHAPE, stretched, transformer.dtype).to(transformer.device)
     if transformer.text_width is None:
-        return turns, None
-    places = position_embeddings(transformer.width, SHAPE, transformer.dtype).to(transformer.device)
+        return rotary, None
+    embeddings = position_embeddings(transformer.width, SHAPE, transformer.dtype).to(transformer.device)
     # the start is not turned, and nothing is added to it
-    return torch.cat([torch.ones_like(turns[:1]), turns]), F.pad(places, (0, 0, 1, 0))
+    return torch.cat([torch.ones_like(rotary[:1]), rotary]), F.pad(embeddings, (0, 0, 1, 0))
 
 
 def _tokenizer_folder(folder: Path) -> Path:

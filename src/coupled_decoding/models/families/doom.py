@@ -4,7 +4,7 @@
 token stream           a first frame of 16x16 codes, then 8x8 codes for each later frame, raster order, no marks; a
                        context of at least one frame is the prompt
 codes                  ids 0 .. 511 in a first frame, 512 .. 1023 in later ones: what changes from frame to frame
-positions              3-D rotary embedding; a token sees 12 frames, its own included, so clips may go on for ever
+positions              3-D rotary embedding; a token sees 12 frames, its own included, so clips may continue forever
 guidance               none
 sampling               temperature 1, nothing cut
 files                  ``clip_config.json``, ``model.safetensors``, ``tokenizer/config.json``,
@@ -18,19 +18,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from coupled_decoding.atomic import folder_written_whole
 from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.sampling import Sampling
-from coupled_decoding.media.pixels import to_images, to_pixels
 from coupled_decoding.models.checkpoints.placement import Placement
 from coupled_decoding.models.checkpoints.reading import load_weights, naming, require_files
 from coupled_decoding.models.checkpoints.writing import write_json, write_weights
 from coupled_decoding.models.contract import Card, VideoModel, check_codes
 from coupled_decoding.models.networks.clip_tokenizer import CHANGE_DOWNSAMPLING, ClipConfig, ClipTokenizer
-from coupled_decoding.models.networks.clip_transformer import ClipTransformer, ClipTransformerConfig, rotary_turns
+from coupled_decoding.models.networks.clip_transformer import ClipTransformer, ClipTransformerConfig, rotary_of
 from coupled_decoding.serving.backbone import Backbone, as_logits
 from coupled_decoding.serving.cache import PositionCache
 from coupled_decoding.serving.prompts import Prompt
@@ -53,7 +51,7 @@ class DoomBackbone(Backbone):
         self.max_positions = int(sizes.begin_of(torch.tensor(MOST_FRAMES)))
         index = torch.arange(self.max_positions, device=self.device)
         precise = torch.complex128 if self.dtype == torch.float64 else torch.complex64
-        self.rotary = rotary_turns(sizes.places_of(index), sizes.head_dim).to(precise)  # [most, head_dim / 2]
+        self.rotary = rotary_of(sizes.positions3_of(index), sizes.head_dim).to(precise)  # [most, head_dim / 2]
         # the first index that the token at each index sees, [most]
         self.earliest = sizes.begin_of((sizes.time_of(index) - sizes.span + 1).clamp(min=0))
 
@@ -80,7 +78,7 @@ class DoomBackbone(Backbone):
 class DoomModel(VideoModel):
     """A checkpoint folder of this family; see :class:`coupled_decoding.models.contract.VideoModel`."""
 
-    transformer: ClipTransformer
+    backbone: DoomBackbone
     card = Card(
         name="doom",
         checkpoints="ships with this package",
@@ -91,37 +89,37 @@ class DoomModel(VideoModel):
         verified="everything: trained and measured here",
         not_verified="nothing",
     )
-    sampling = card.sampling
     frames_per_second = 17.5  # two tics of the game apart
 
-    def __init__(self, folder: Path, placement: Placement) -> None:
+    def __init__(self, transformer: ClipTransformer, tokenizer: ClipTokenizer) -> None:
+        self.backbone, self.tokenizer, self.sizes = DoomBackbone(transformer), tokenizer, transformer.sizes
+        height, width = self.sizes.grid
+        self.size = (CHANGE_DOWNSAMPLING * width, CHANGE_DOWNSAMPLING * height)
+        self.frames = FRAMES
+        self.lengths = {n: int(self.sizes.begin_of(torch.tensor(n))) for n in range(1, MOST_FRAMES + 1)}
+
+    @classmethod
+    def load(cls, folder: Path, placement: Placement) -> DoomModel:
         if placement.device_map is not None:
             raise ValueError("device_map is given: this family's transformer runs on one device; give device")
         require_files(folder, FILES)
-        self.dtype, self.device = placement.dtype, placement.device
         with naming(folder / "clip_config.json") as config:
             sizes = ClipTransformerConfig.from_dict(config)
         with naming(folder / "tokenizer/config.json") as config:
-            self.tokenizer = ClipTokenizer(ClipConfig.from_dict(config)).eval()
+            tokenizer = ClipTokenizer(ClipConfig.from_dict(config)).eval()
         with torch.device("meta"):
-            self.transformer = ClipTransformer(sizes).eval()
-        load_weights(self.transformer, folder / "model.safetensors", dtype=self.dtype)
-        load_weights(self.tokenizer, folder / "tokenizer/model.safetensors")
-        self.transformer.to(self.device)
-        self.tokenizer.to(self.device)
-        self.backbone = DoomBackbone(self.transformer)
-        height, width = sizes.grid
-        self.size = (CHANGE_DOWNSAMPLING * width, CHANGE_DOWNSAMPLING * height)
-        self.frames = FRAMES
-        self.lengths = {n: int(sizes.begin_of(torch.tensor(n))) for n in range(1, MOST_FRAMES + 1)}
+            transformer = ClipTransformer(sizes).eval()
+        load_weights(transformer, folder / "model.safetensors", dtype=placement.dtype)
+        load_weights(tokenizer, folder / "tokenizer/model.safetensors")
+        return cls(transformer.to(placement.device), tokenizer.to(placement.device))
 
     def layout_of(self, num_context: int, num_frames: int) -> Layout:
-        sizes = self.transformer.sizes
+        sizes = self.sizes
         codes = sizes.first_codes + torch.arange(sizes.codes)
         return Layout.clip(num_frames - num_context, *sizes.grid, codes)
 
     def check_context(self, tokens: Tensor) -> None:
-        sizes = self.transformer.sizes
+        sizes = self.sizes
         self.frames_of(tokens.shape[1])
         check_codes(tokens[:, : sizes.first_size], 0, sizes.first_codes)
         check_codes(tokens[:, sizes.first_size :], sizes.first_codes, sizes.first_codes + sizes.codes)
@@ -130,7 +128,7 @@ class DoomModel(VideoModel):
         """Of a context longer than what a token sees, the last frames are read, as many as it sees before it."""
         if prompts is not None:
             raise ValueError("prompts are given: this family reads no text; leave them out")
-        sizes, end = self.transformer.sizes, self.length_of(num_frames)
+        sizes, end = self.sizes, self.length_of(num_frames)
         known = self.frames_of(contexts.shape[1])
         first = int(sizes.begin_of(torch.tensor(max(0, known - sizes.span + 1))))
         begin = torch.tensor(first)
@@ -138,14 +136,13 @@ class DoomModel(VideoModel):
         return TransformersSession(self.backbone, read, end - contexts.shape[1])
 
     @torch.no_grad()
-    def encode(self, clips: Sequence[Sequence[Image.Image]]) -> Tensor:
-        cut = [[self.fitted(frame) for frame in clip] for clip in clips]
-        return self.tokenizer.encode(torch.stack([to_pixels(clip, self.size, self.device) for clip in cut]))
+    def tokens_of(self, pixels: Tensor) -> Tensor:
+        return self.tokenizer.encode(pixels.unsqueeze(0))
 
     @torch.no_grad()
-    def decode(self, tokens: Tensor) -> list[list[Image.Image]]:
+    def pixels_of(self, tokens: Tensor) -> Tensor:
         width, height = self.size
-        return [to_images(clip) for clip in self.tokenizer.decode(tokens.to(self.device), height, width)]
+        return self.tokenizer.decode(tokens.to(self.device), height, width)[0]
 
 
 def write_checkpoint(folder: Path, transformer: ClipTransformer, tokenizer: ClipTokenizer) -> None:

@@ -17,23 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from tokenizers import Tokenizer
-from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from coupled_decoding.atomic import folder_written_whole
-from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.sampling import Sampling
-from coupled_decoding.media.pixels import Size, to_images, to_pixels
+from coupled_decoding.media.pixels import Size
 from coupled_decoding.models.checkpoints.placement import Placement
 from coupled_decoding.models.checkpoints.reading import load_pretrained, load_weights, naming, read_json, require_files
 from coupled_decoding.models.checkpoints.writing import write_json, write_weights
-from coupled_decoding.models.contract import Card, PictureModel, only_size
+from coupled_decoding.models.contract import Card, only_size
+from coupled_decoding.models.families.code_grid import CodeGridPictures
 from coupled_decoding.models.networks.vq import DOWNSAMPLING, VQConfig, VQTokenizer
 from coupled_decoding.models.prompts import checked_prompt, shorten
 from coupled_decoding.serving.causal_lm import CausalLM
-from coupled_decoding.serving.session import TransformersSession
 
 FILES = (
     "config.json", "model.safetensors", "tokenizer.json", "picture_config.json", "vq/config.json",
@@ -41,7 +38,7 @@ FILES = (
 )
 
 
-class EmojiModel(PictureModel):
+class EmojiModel(CodeGridPictures):
     """A checkpoint folder of this family; see :class:`coupled_decoding.models.contract.PictureModel`."""
 
     card = Card(
@@ -55,63 +52,56 @@ class EmojiModel(PictureModel):
         not_verified="nothing",
     )
 
-    def __init__(self, folder: Path, placement: Placement) -> None:
+    backbone: CausalLM
+    vq: VQTokenizer
+
+    def __init__(
+        self, backbone: CausalLM, vq: VQTokenizer, text: Tokenizer, grid: tuple[int, int], *, max_prompt: int,
+        sampling: Sampling = card.sampling, guidance_scale: float = card.guidance_scale,
+    ) -> None:
+        rows, columns = grid
+        super().__init__(backbone, vq, grid, (columns * DOWNSAMPLING, rows * DOWNSAMPLING))
+        self.text, self.max_prompt = text, max_prompt
+        self._sampling, self._guidance_scale = sampling, guidance_scale
+
+    @classmethod
+    def load(cls, folder: Path, placement: Placement) -> EmojiModel:
         require_files(folder, FILES)
-        self.dtype, self.device = placement.dtype, placement.device
-        self.height, self.width = grid_of(folder)
         with naming(folder / "picture_config.json") as config:
-            self.max_prompt: int = config["max_prompt"]
-            self.guidance_scale: float = config["guidance_scale"]
-            self.sampling = Sampling(**config["sampling"])
-        self.size = size_of(folder)
+            max_prompt, guidance_scale, sampling = (config[key] for key in ("max_prompt", "guidance_scale", "sampling"))
+            applied = Sampling(**sampling)
         with naming(folder / "vq/config.json") as config:
-            self.vq = VQTokenizer(VQConfig(**config)).eval()
-        load_weights(self.vq, folder / "vq/model.safetensors")
-        self.vq.to(self.device)
-        self.layout = Layout.grid(self.height, self.width, self.vq.config.codes)
+            vq = VQTokenizer(VQConfig(**config)).eval()
+        load_weights(vq, folder / "vq/model.safetensors")
         read_json(folder / "tokenizer.json")  # the library's own error would not name the file
-        self.text = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.unconditional: list[int] = self.text.encode("").ids
+        text = Tokenizer.from_file(str(folder / "tokenizer.json"))
         model = load_pretrained(AutoModelForCausalLM, folder, placement)
-        self.backbone = CausalLM(model, output_codes=self.layout.codes)
-        self.transformer = self.backbone.decoder
+        backbone = CausalLM(model, output_codes=torch.arange(vq.config.codes))
+        return cls(backbone, vq.to(placement.device), text, grid_of(folder), max_prompt=max_prompt, sampling=applied,
+                   guidance_scale=guidance_scale)
 
     @classmethod
     def check_size(cls, folder: Path, size: Size) -> None:
         only_size(cls.card, size_of(folder), size)
 
-    def layout_of(self, size: Size) -> Layout:
-        only_size(self.card, self.size, size)
-        return self.layout
+    @property
+    def sampling(self) -> Sampling:
+        return self._sampling
 
-    def prompt_ids(self, prompt: str) -> list[int]:
-        """Token ids of a prompt, marks included."""
-        ids: list[int] = self.text.encode(checked_prompt(prompt)).ids
+    @property
+    def guidance_scale(self) -> float:
+        return self._guidance_scale
+
+    def prompt_ids(self, prompt: str, size: Size) -> list[int]:
+        ids: list[int] = self.text.encode(checked_prompt(prompt)).ids  # marks included
         if len(ids) > self.max_prompt:
             raise ValueError(f"the prompt {shorten(prompt)!r} has {len(ids)} tokens: the model reads "
                              f"{self.max_prompt}; make it shorter")
         return ids
 
-    def check_prompt(self, prompt: str, size: Size) -> None:
-        self.prompt_ids(prompt)
-
-    def session(self, prompts: Sequence[str], guidance_scale: float, size: Size) -> TransformersSession:
-        """Read the prompts in; guided rows get an unconditional twin."""
-        ids = [self.prompt_ids(prompt) for prompt in prompts]
-        negative = None if guidance_scale == 1 else [self.unconditional] * len(ids)
-        return TransformersSession(
-            self.backbone, ids, self.layout_of(size).length, negative_prompts=negative, guidance_scale=guidance_scale
-        )
-
-    @torch.no_grad()
-    def encode(self, pictures: Sequence[Image.Image], size: Size) -> Tensor:
-        only_size(self.card, self.size, size)
-        return self.vq.encode(to_pixels(pictures, size, self.device)).flatten(1)
-
-    @torch.no_grad()
-    def decode(self, tokens: Tensor, size: Size) -> list[Image.Image]:
-        only_size(self.card, self.size, size)
-        return to_images(self.vq.decode(tokens.view(-1, self.height, self.width).to(self.device)))
+    def unconditional_ids(self, prompt_ids: Sequence[int], size: Size) -> list[int]:
+        ids: list[int] = self.text.encode("").ids
+        return ids
 
 
 def grid_of(folder: Path) -> tuple[int, int]:

@@ -25,14 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
 from tokenizers import normalizers
 from torch import Tensor
 from transformers import Emu3ForCausalLM, Emu3TextConfig, Emu3VQVAE, Emu3VQVAEConfig
 
 from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.sampling import Sampling
-from coupled_decoding.media.pixels import Size, to_images, to_pixels
+from coupled_decoding.media.pixels import Size
 from coupled_decoding.models.checkpoints.placement import Placement
 from coupled_decoding.models.checkpoints.reading import (
     load_pretrained,
@@ -47,7 +46,6 @@ from coupled_decoding.models.checkpoints.tiktoken import read_tiktoken
 from coupled_decoding.models.contract import Card, PictureModel, check_multiples
 from coupled_decoding.models.prompts import checked_prompt
 from coupled_decoding.serving.causal_lm import CausalLM
-from coupled_decoding.serving.session import TransformersSession
 
 BOS, EOS, EOL, EOF = "<|extra_203|>", "<|extra_204|>", "<|extra_200|>", "<|extra_201|>"
 BOI, EOI, IMG = "<|image start|>", "<|image end|>", "<|image token|>"
@@ -90,26 +88,27 @@ class Emu3Model(PictureModel):
                  "and text against BAAI's code, at random weights; names and shapes of all weights",
         not_verified="published weights, which no machine of ours has had",
     )
-    sampling, guidance_scale = card.sampling, card.guidance_scale
 
-    def __init__(self, folder: Path, placement: Placement) -> None:
+    def __init__(self, backbone: CausalLM, vq: VisionTokenizer, text: Text, area: int = AREA) -> None:
+        """``area`` is that of a picture in pixels, unless a call says otherwise."""
+        self.backbone, self.vq, self.text = backbone, vq, text
+        self.id_of_code = ids_of_codes(text, vq.codes)
+        self.ids, self.code_of_id = self.id_of_code.sort()  # increasing, with the code of each
+        self.size = (vq.side * round(math.sqrt(area) / vq.side),) * 2
+
+    @classmethod
+    def load(cls, folder: Path, placement: Placement) -> Emu3Model:
         require_files(folder, ["config.json"])
         checkpoint = read_port(folder) if model_type(folder) == "emu3" else read_original(folder)
-        self.dtype, self.device, self.text = placement.dtype, placement.device, checkpoint.text
-        self.vq = load_pretrained(
-            Emu3VQVAE, checkpoint.vision_folder, Placement(torch.float32, self.device), config=checkpoint.vision,
+        vq = VisionTokenizer(load_pretrained(
+            Emu3VQVAE, checkpoint.vision_folder, Placement(torch.float32, placement.device), config=checkpoint.vision,
             tensors=checkpoint.vision_weights,
-        )
-        self.side: int = self.vq.spatial_scale_factor
-        self.size = (self.side * round(math.sqrt(checkpoint.area) / self.side),) * 2
-        names = (f"<|visual token {code:06d}|>" for code in range(checkpoint.vision.codebook_size))
-        self.id_of_code = torch.tensor([self.text.id_of(name) for name in names])
-        self.ids, self.code_of_id = self.id_of_code.sort()  # increasing, with the code of each
+        ))
+        ids, _ = ids_of_codes(checkpoint.text, vq.codes).sort()
         model = load_pretrained(
             Emu3ForCausalLM, folder, placement, config=checkpoint.language, tensors=checkpoint.language_weights
         )
-        self.backbone = CausalLM(model, output_codes=self.ids)
-        self.transformer = self.backbone.decoder
+        return cls(CausalLM(model, output_codes=ids), vq, checkpoint.text, checkpoint.area)
 
     @classmethod
     def check_size(cls, folder: Path, size: Size) -> None:
@@ -124,39 +123,55 @@ class Emu3Model(PictureModel):
     def grid(self, size: Size) -> tuple[int, int]:
         """Rows and columns of codes. ValueError for sizes that are no multiples of a code's."""
         width, height = size
-        check_multiples(self.card, self.side, size)
-        return height // self.side, width // self.side
+        check_multiples(self.card, self.vq.side, size)
+        return height // self.vq.side, width // self.vq.side
 
     def layout_of(self, size: Size) -> Layout:
         ends = [self.text.id_of(mark) for mark in (EOF, EOI, EOS)]
         return Layout.grid(*self.grid(size), self.ids, row_end=self.text.id_of(EOL), suffix=ends)
 
-    def prompt_ids(self, text: str, size: Size) -> list[int]:
+    def prompt_ids(self, prompt: str, size: Size) -> list[int]:
+        return self._ids(checked_prompt(prompt) + POSITIVE, size)
+
+    def unconditional_ids(self, prompt_ids: Sequence[int], size: Size) -> list[int]:
+        return self._ids(NEGATIVE, size)
+
+    def _ids(self, text: str, size: Size) -> list[int]:
         """Token ids of a text and what opens a picture of a size."""
         height, width = self.grid(size)
         return self.text.ids(TEMPLATE.format(text=text, height=height, width=width))
 
-    def session(self, prompts: Sequence[str], guidance_scale: float, size: Size) -> TransformersSession:
-        negative = [self.prompt_ids(NEGATIVE, size)] * len(prompts)
-        return TransformersSession(
-            self.backbone, [self.prompt_ids(checked_prompt(prompt) + POSITIVE, size) for prompt in prompts],
-            self.layout_of(size).length, negative_prompts=None if guidance_scale == 1 else negative,
-            guidance_scale=guidance_scale,
-        )
+    def tokens_of(self, pixels: Tensor, size: Size) -> Tensor:
+        return self.layout_of(size).stream_of(self.id_of_code[self.vq.encode(pixels).cpu().flatten(1)])
 
-    @torch.no_grad()
-    def encode(self, pictures: Sequence[Image.Image], size: Size) -> Tensor:
-        layout = self.layout_of(size)
-        # one at a time, here and below: what a picture is made of inside the tokenizer takes gigabytes
-        codes = [self.vq.encode(2 * to_pixels([one], size, self.device) - 1, [size[::-1]]).image_tokens[0].cpu()
-                 for one in pictures]
-        return layout.stream_of(self.id_of_code[torch.stack(codes).flatten(1)])
-
-    @torch.no_grad()
-    def decode(self, tokens: Tensor, size: Size) -> list[Image.Image]:
+    def pixels_of(self, tokens: Tensor, size: Size) -> Tensor:
         drawn = self.layout_of(size).drawn_of(tokens.cpu())
-        codes = self.code_of_id[torch.searchsorted(self.ids, drawn)].view(-1, *self.grid(size)).to(self.device)
-        return [image for one in codes.split(1) for image in to_images(self.vq.decode(one) / 2 + 0.5)]
+        return self.vq.decode(self.code_of_id[torch.searchsorted(self.ids, drawn)].view(-1, *self.grid(size)))
+
+
+class VisionTokenizer:
+    """Pictures ``[B, 3, H, W]`` in [0, 1] to codes LongTensor ``[B, h, w]`` and back, by transformers' module."""
+
+    def __init__(self, module: Emu3VQVAE) -> None:
+        self.module = module
+        self.codes: int = module.config.codebook_size
+        self.side: int = module.spatial_scale_factor
+        """Pixels down and across that a code stands for."""
+
+    @torch.no_grad()
+    def encode(self, pixels: Tensor) -> Tensor:
+        sizes = [list(pixels.shape[-2:])] * len(pixels)
+        return torch.stack([*self.module.encode(2 * pixels.to(self.module.device) - 1, sizes).image_tokens])
+
+    @torch.no_grad()
+    def decode(self, codes: Tensor) -> Tensor:
+        """Not cut to [0, 1]."""
+        return self.module.decode(codes.to(self.module.device)) / 2 + 0.5
+
+
+def ids_of_codes(text: Text, codes: int) -> Tensor:
+    """The token of each code, LongTensor ``[codes]``."""
+    return torch.tensor([text.id_of(f"<|visual token {code:06d}|>") for code in range(codes)])
 
 
 def read_port(folder: Path) -> Checkpoint:

@@ -57,7 +57,6 @@ from coupled_decoding.models.prompts import checked_prompt
 from coupled_decoding.serving.backbone import Backbone, as_logits
 from coupled_decoding.serving.cache import PositionCache
 from coupled_decoding.serving.prompts import Prompt
-from coupled_decoding.serving.session import TransformersSession
 
 BEGIN, SIZE_BEGIN, SIZE_END = "<|dit_token_16384|>", "<sop>", "<eop>"
 PATCH = 32
@@ -161,34 +160,36 @@ class GlmImageModel(PictureModel):
         verified="prompt and logits at every place against transformers' generate, and what diffusers' pipeline makes "
                  "of the tokens, at random weights; names and shapes of all weights against transformers' class",
         not_verified="published weights, which no machine of ours has had",
-        tokens_only="its tokens condition a diffusion decoder: in Python, pipe.model.render(prompts, tokens, size) "
-                    "draws them with diffusers",
     )
-    sampling, guidance_scale = card.sampling, card.guidance_scale
-    size = (1024, 1024)
+    tokens_only = ("its tokens condition a diffusion decoder: in Python, pipe.model.render(prompts, tokens, size) "
+                   "draws them with diffusers")
 
-    def __init__(self, folder: Path, placement: Placement) -> None:
+    def __init__(self, backbone: GlmImageBackbone, text: Text, end: int, decoder_folder: Path | None = None) -> None:
+        """``end`` is the id of the end mark, ``decoder_folder`` the pipeline that :meth:`render` draws with."""
+        self.backbone, self.text, self.end, self.decoder_folder = backbone, text, end, decoder_folder
+        self.size = (1024, 1024)
+
+    @classmethod
+    def load(cls, folder: Path, placement: Placement) -> GlmImageModel:
         part = glm_part(folder)
-        self.pipeline_folder = part.absolute().parent
-        self.dtype, self.device = placement.dtype, placement.device
+        pipeline_folder = part.absolute().parent
         require_files(part, ["config.json"])
         with naming(part / "config.json") as config:
             language = GlmImageTextConfig(**config["text_config"])
             codes: int = config["vq_config"]["num_embeddings"]
-            begin, self.end = int(config["image_start_token_id"]), int(config["image_end_token_id"])
-        beside = part if (part / "tokenizer.json").is_file() else self.pipeline_folder / "processor"
-        self.text = Text(beside / "tokenizer.json")
-        *_, found = [self.text.id_of(mark) for mark in (SIZE_BEGIN, SIZE_END, BEGIN)]
+            begin, end = int(config["image_start_token_id"]), int(config["image_end_token_id"])
+        beside = part if (part / "tokenizer.json").is_file() else pipeline_folder / "processor"
+        text = Text(beside / "tokenizer.json")
+        *_, found = [text.id_of(mark) for mark in (SIZE_BEGIN, SIZE_END, BEGIN)]
         if found != begin:
-            raise ValueError(f"{self.text.path} gives {BEGIN} the id {found}, {part / 'config.json'} says {begin}: "
-                             "they are not of one checkpoint")
+            raise ValueError(f"{text.path} gives {BEGIN} the id {found}, {part / 'config.json'} says {begin}: they are "
+                             "not of one checkpoint")
         tensors = read_folder(part)
         decoder = load_pretrained(
             GlmImageTextModel, part, placement, config=language, tensors=under("model.language_model.", tensors)
         )
         head = _rows_of_codes(tensors, codes, language.hidden_size, part)
-        self.backbone = GlmImageBackbone(decoder, head.to(decoder.device, self.dtype))
-        self.transformer = self.backbone.decoder
+        return cls(GlmImageBackbone(decoder, head.to(decoder.device, placement.dtype)), text, end, pipeline_folder)
 
     @classmethod
     def check_size(cls, folder: Path, size: Size) -> None:
@@ -207,24 +208,29 @@ class GlmImageModel(PictureModel):
         sizes = "".join(f"{SIZE_BEGIN}{rows} {columns}{SIZE_END}" for rows, columns in (large, small))
         return self.text.ids(checked_prompt(prompt) + sizes + BEGIN)
 
-    def session(self, prompts: Sequence[str], guidance_scale: float, size: Size) -> TransformersSession:
-        if guidance_scale != 1:
-            raise ValueError(f"guidance_scale is {guidance_scale}: glm-image draws its tokens without guidance, give 1 "
-                             "(its diffusion decoder has a scale of its own)")
+    def prompt(self, prompt: str, size: Size) -> Prompt:
         small, large = grids_of(size)
-        ids = [tuple(self.prompt_ids(prompt, size)) for prompt in prompts]
-        return TransformersSession(
-            self.backbone, [Prompt(one, torch.tensor([len(one), *small, *large])) for one in ids],
-            self.layout_of(size).length,
-        )
+        ids = tuple(self.prompt_ids(prompt, size))
+        return Prompt(ids, torch.tensor([len(ids), *small, *large]))
+
+    def unconditional_ids(self, prompt_ids: Sequence[int], size: Size) -> list[int]:
+        raise ValueError("glm-image draws its tokens without guidance: leave guided rows out")
+
+    def guidance(self, scale: float, size: Size) -> float:
+        if scale != 1:
+            raise ValueError(f"guidance_scale is {scale}: glm-image draws its tokens without guidance, give 1 (its "
+                             "diffusion decoder has a scale of its own)")
+        return scale
+
+    def tokens_of(self, pixels: Tensor, size: Size) -> Tensor:
+        raise NotImplementedError  # not reached: see encode
+
+    def pixels_of(self, tokens: Tensor, size: Size) -> Tensor:
+        raise NotImplementedError  # not reached: there are tokens only
 
     def encode(self, pictures: Sequence[Image.Image], size: Size) -> Tensor:
         """ValueError: how the small picture of a given one was made for training is not published."""
         raise ValueError("glm-image does not make tokens of pictures here: give tokens that it drew")
-
-    def decode(self, tokens: Tensor, size: Size) -> list[Image.Image]:
-        """No pictures, since the tokens alone are none: see :meth:`render`."""
-        return []
 
     def render(self, prompts: Sequence[str], tokens: Tensor, size: Size, **options: Any) -> list[Image.Image]:
         """Pictures of token streams, by diffusers' ``GlmImagePipeline`` with the decoder of this model's folder.
@@ -255,7 +261,9 @@ class GlmImageModel(PictureModel):
     def _diffusion(self) -> Any:
         """diffusers' pipeline without the autoregressive part."""
         require_extra("diffusers", "glm", "rendering the tokens of glm-image")
-        folder, dtype = self.pipeline_folder, self.dtype
+        folder, dtype = self.decoder_folder, self.dtype
+        if folder is None:
+            raise FileNotFoundError("this model was made without the folder of a decoder: load the published pipeline")
         require_files(folder, DECODER_FILES)
         from diffusers import (
             AutoencoderKL,

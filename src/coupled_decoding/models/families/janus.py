@@ -11,7 +11,8 @@ files                 ``config.json``, ``tokenizer.json``, weights of transforme
 ====================  ================================================================================================
 
 Sources: github.com/deepseek-ai/Janus (``generation_inference.py``, ``janus/models``), transformers' ``models/janus``.
-The vision tower, which reads pictures, and the text head are not loaded.
+The vision tower, which reads pictures, and the text head are not loaded. deepseek-ai's own code cuts pixels off to
+whole bytes; here they are rounded, as in all families, so a channel of a pixel may be brighter by one.
 """
 
 from __future__ import annotations
@@ -25,13 +26,12 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaModel
 
-from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.media.pixels import Size
 from coupled_decoding.models.checkpoints.placement import Placement
 from coupled_decoding.models.checkpoints.reading import (
+    build,
     load_pretrained,
-    load_weights,
     naming,
     read_folder,
     read_json,
@@ -40,11 +40,10 @@ from coupled_decoding.models.checkpoints.reading import (
 )
 from coupled_decoding.models.checkpoints.text import Text
 from coupled_decoding.models.contract import Card
-from coupled_decoding.models.families.square import SquarePictures
-from coupled_decoding.models.networks.vqgan import load_vqgan, renamed_vq16
+from coupled_decoding.models.families.code_grid import CodeGridPictures
+from coupled_decoding.models.networks.vqgan import VQGAN, load_vqgan, renamed_vq16
 from coupled_decoding.models.prompts import checked_prompt
 from coupled_decoding.serving.backbone import Backbone, as_logits
-from coupled_decoding.serving.session import TransformersSession
 
 BOS, BOI, PAD = "<｜begin▁of▁sentence｜>", "<begin_of_image>", "<｜▁pad▁｜>"
 TEMPLATE = "<|User|>: {prompt}\n\n<|Assistant|>:" + BOI
@@ -74,6 +73,7 @@ class PictureParts(nn.Module):
         return self.gen_aligner["layers"](self.gen_embed.weight)
 
     def logits(self, hidden: Tensor) -> Tensor:
+        """``[..., codes]`` of hidden states ``[..., hidden]``."""
         between = nn.functional.gelu(self.gen_head["output_mlp_projector"](hidden))
         return self.gen_head["vision_head"](between)
 
@@ -97,7 +97,7 @@ class JanusBackbone(Backbone):
         return as_logits(self.parts.logits(hidden.to(self.code_embeddings.device)))
 
 
-class JanusModel(SquarePictures):
+class JanusModel(CodeGridPictures):
     """A checkpoint folder of this family; see :class:`coupled_decoding.models.contract.PictureModel`."""
 
     backbone: JanusBackbone
@@ -112,11 +112,14 @@ class JanusModel(SquarePictures):
                  "names and shapes of all weights at 1B and 7B",
         not_verified="published weights, which no machine of ours has had",
     )
-    sampling, guidance_scale = card.sampling, card.guidance_scale
 
-    def __init__(self, folder: Path, placement: Placement) -> None:
+    def __init__(self, backbone: JanusBackbone, vq: VQGAN, text: Text, side: int) -> None:
+        super().__init__(backbone, vq, (side, side), (side * vq.config.downsampling,) * 2)
+        self.text = text
+
+    @classmethod
+    def load(cls, folder: Path, placement: Placement) -> JanusModel:
         require_files(folder, ["config.json", "tokenizer.json"])
-        self.dtype, self.device = placement.dtype, placement.device
         with naming(folder / "config.json") as config:
             ported = config["model_type"] == "janus"
             language = LlamaConfig(**config["text_config" if ported else "language_config"])
@@ -126,43 +129,26 @@ class JanusModel(SquarePictures):
             tensors = renamed_port(tensors)
         elif (folder / "processor_config.json").is_file():
             tokens = read_json(folder / "processor_config.json").get("num_image_tokens", PICTURE_TOKENS)
-        self.side = math.isqrt(tokens)
-        self.text = Text(folder / "tokenizer.json")
-        self.vq = load_vqgan(
-            renamed_vq16(under("gen_vision_model.", tensors)), folder, normalised=True, device=self.device
+        text = Text(folder / "tokenizer.json")
+        vq = load_vqgan(
+            renamed_vq16(under("gen_vision_model.", tensors)), folder, normalised=True, device=placement.device
         )
-        self.size = (self.side * self.vq.config.downsampling,) * 2
         decoder = load_pretrained(
             LlamaModel, folder, placement, config=language, tensors=under("language_model.model.", tensors)
         )
-        self.backbone = JanusBackbone(decoder, self._picture_parts(tensors, folder).to(decoder.device))
-        self.transformer = self.backbone.decoder
-        self.layout = Layout.grid(self.side, self.side, self.backbone.codes)
-
-    def _picture_parts(self, tensors: Mapping[str, Tensor], folder: Path) -> PictureParts:
         own = {name: tensor for name, tensor in tensors.items()
                if name.startswith(("gen_embed.", "gen_aligner.", "gen_head."))}
-        try:
-            with torch.device("meta"):
-                parts = PictureParts(own)
-        except (KeyError, ValueError) as error:
-            raise ValueError(f"the weights in {folder} lack what draws pictures: {error}") from error
-        load_weights(parts, folder, tensors=own, dtype=self.dtype)
-        return parts
+        parts = build(PictureParts, own, folder, "parts that draw pictures", placement.dtype, decoder.device)
+        return cls(JanusBackbone(decoder, parts), vq, text, math.isqrt(tokens))
 
-    def prompt_ids(self, prompt: str) -> list[int]:
-        """Ids of this module (codes first, then text) of a prompt within its template."""
+    def prompt_ids(self, prompt: str, size: Size) -> list[int]:
+        """Ids of this module: codes first, then text."""
         ids = [self.text.id_of(BOS), *self.text.ids(TEMPLATE.format(prompt=checked_prompt(prompt).strip()))]
         return [self.backbone.codes + token for token in ids]
 
-    def session(self, prompts: Sequence[str], guidance_scale: float, size: Size) -> TransformersSession:
-        ids = [self.prompt_ids(prompt) for prompt in prompts]
+    def unconditional_ids(self, prompt_ids: Sequence[int], size: Size) -> list[int]:
         pad = self.backbone.codes + self.text.id_of(PAD)
-        negative = [[one[0], *[pad] * (len(one) - 2), one[-1]] for one in ids]
-        return TransformersSession(
-            self.backbone, ids, self.layout_of(size).length,
-            negative_prompts=None if guidance_scale == 1 else negative, guidance_scale=guidance_scale,
-        )
+        return [prompt_ids[0], *[pad] * (len(prompt_ids) - 2), prompt_ids[-1]]
 
 
 def renamed_port(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -26,22 +26,21 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.sampling import Sampling
 from coupled_decoding.media.pixels import Size
 from coupled_decoding.models.checkpoints.placement import Placement
-from coupled_decoding.models.checkpoints.reading import load_weights, read_tensors, require_files
+from coupled_decoding.models.checkpoints.reading import build, read_tensors, require_files
 from coupled_decoding.models.checkpoints.t5 import T5
 from coupled_decoding.models.contract import Card, only_size
+from coupled_decoding.models.families.code_grid import CodeGridPictures
 from coupled_decoding.models.families.imagenet import CLASSES, class_id
 from coupled_decoding.models.families.llamagen_text import cleaned
-from coupled_decoding.models.families.square import SquarePictures
-from coupled_decoding.models.networks.llamagen_transformer import CaptionEmbedding, LlamaGenTransformer, rotary_angles
-from coupled_decoding.models.networks.vqgan import load_vqgan, renamed_vq16
+from coupled_decoding.models.networks.llamagen_transformer import CaptionEmbedding, LlamaGenTransformer, rotary_table
+from coupled_decoding.models.networks.vqgan import VQGAN, load_vqgan, renamed_vq16
+from coupled_decoding.models.prompts import checked_prompt
 from coupled_decoding.serving.backbone import Backbone, as_logits
 from coupled_decoding.serving.cache import PositionCache
 from coupled_decoding.serving.prompts import Prompt
-from coupled_decoding.serving.session import TransformersSession
 
 VERIFIED = "logits, guidance and pixels against the official code at random weights; names and shapes of all weights"
 NOT_VERIFIED = "published weights, which no machine of ours has had"
@@ -58,7 +57,7 @@ class LlamaGenBackbone(Backbone):
     def __init__(self, transformer: LlamaGenTransformer, others: int, places: int, side: int) -> None:
         self.codes, self.places = transformer.output.out_features, places
         super().__init__(transformer, self.codes + others, torch.arange(self.codes, device=transformer.device))
-        rotary = rotary_angles(places, side, transformer.head_dim, self.dtype)
+        rotary = rotary_table(places, side, transformer.head_dim, self.dtype)
         self.rotary, self.max_positions = rotary.to(self.device), len(rotary)
 
     def trunk(
@@ -113,87 +112,77 @@ class CaptionBackbone(LlamaGenBackbone):
         return conditions[0][row, positions.clamp(max=self.places - 1)]
 
 
-class LlamaGenModel(SquarePictures):
+class LlamaGenModel(CodeGridPictures):
     """What both kinds have in common; see :class:`coupled_decoding.models.contract.PictureModel`."""
 
-    backbone: LlamaGenBackbone
-    transformer: LlamaGenTransformer
-    kind: ClassVar[str]
-    """What the names of its files say."""
+    names: ClassVar[str]
+    """How the names of its files begin."""
     mark: ClassVar[str]
     """A weight that only this kind has."""
 
-    def __init__(self, folder: Path, placement: Placement) -> None:
+    @classmethod
+    def load_parts(cls, folder: Path, placement: Placement) -> tuple[LlamaGenTransformer, VQGAN, int]:
+        """The transformer, the tokenizer, and how many codes a picture has along each side."""
         if placement.device_map is not None:
             raise ValueError("device_map is given: this family's transformer, of 3B weights at most, runs on one "
                              "device; give device")
-        self.folder, self.dtype, self.device = folder, placement.dtype, placement.device
-        path = self._only_transformer(folder)
-        vq_path = folder / f"vq_ds16_{self.kind}.pt"
+        path, vq_path = cls._only_transformer(folder), folder / f"vq_ds16_{cls.names}.pt"
         require_files(folder, [vq_path.name])
-        self.size = self._size_of(path)
-        self.transformer = self._load_transformer(path)
+        pixels = cls._pixels_of(path)
+        transformer = cls._load_transformer(path, placement)
         vq_tensors = read_tensors(vq_path)
         try:
             vq_tensors = renamed_vq16(vq_tensors)
         except ValueError as error:
             raise ValueError(f"{vq_path} holds no VQ-16 of LlamaGen") from error
-        self.vq = load_vqgan(vq_tensors, vq_path, normalised=True, device=self.device)
-        codes = self.transformer.output.out_features
-        if self.vq.config.codes != codes:
-            raise ValueError(f"{vq_path} has {self.vq.config.codes} codes, {path.name} draws {codes}: they are of "
-                             "different models")
-        if self.size[0] % self.vq.config.downsampling:
-            raise ValueError(f"{path.name} says that a picture has {self.size[0]} pixels a side: that is no multiple "
-                             f"of the {self.vq.config.downsampling} of a code")
-        self.side = self.size[0] // self.vq.config.downsampling
-        self.layout = Layout.grid(self.side, self.side, codes)
+        vq = load_vqgan(vq_tensors, vq_path, normalised=True, device=placement.device)
+        codes = transformer.output.out_features
+        if vq.config.codes != codes:
+            raise ValueError(f"{vq_path} has {vq.config.codes} codes, {path.name} draws {codes}: they are of different "
+                             "models")
+        if pixels % vq.config.downsampling:
+            raise ValueError(f"{path.name} says that a picture has {pixels} pixels a side: that is no multiple of the "
+                             f"{vq.config.downsampling} of a code")
+        return transformer, vq, pixels // vq.config.downsampling
 
     @classmethod
     def check_size(cls, folder: Path, size: Size) -> None:
-        only_size(cls.card, cls._size_of(cls._only_transformer(folder)), size)
+        only_size(cls.card, (cls._pixels_of(cls._only_transformer(folder)),) * 2, size)
 
     @classmethod
     def _only_transformer(cls, folder: Path) -> Path:
         found = sorted(path for path in folder.glob("*.pt") if re.fullmatch(r"[ct]2i_\w+\.pt", path.name))
         if not found:
-            raise FileNotFoundError(f"the checkpoint {folder} lacks its transformer, {cls.kind}_*.pt")
+            raise FileNotFoundError(f"the checkpoint {folder} lacks its transformer, {cls.names}_*.pt")
         if len(found) > 1:
             names = ", ".join(path.name for path in found)
-            raise ValueError(f"{folder} holds several transformers ({names}): give a folder with one of them and "
-                             f"its vq_ds16_{cls.kind}.pt")
+            raise ValueError(f"{folder} holds several transformers ({names}): give a folder with one of them and its "
+                             f"vq_ds16_{cls.names}.pt")
         return found[0]
 
     @classmethod
-    def _size_of(cls, path: Path) -> Size:
-        """The weights do not tell the size of a picture, only the name does."""
+    def _pixels_of(cls, path: Path) -> int:
+        """Along each side of a picture: the weights do not tell it, only the name does."""
         found = re.search(r"_(\d+)\.pt$", path.name)
         if found is None:
             raise ValueError(f"{path} does not say the size of its pictures: name it as published, for example "
-                             f"{cls.kind}_XL_256.pt")
-        return (int(found[1]),) * 2
+                             f"{cls.names}_XL_256.pt")
+        return int(found[1])
 
-    def _load_transformer(self, path: Path) -> LlamaGenTransformer:
+    @classmethod
+    def _load_transformer(cls, path: Path, placement: Placement) -> LlamaGenTransformer:
         tensors = read_tensors(path)
         tensors.pop("freqs_cis", None)  # a table that some versions stored; it is computed
-        if self.mark not in tensors:
-            raise ValueError(f"{path} holds no {self.kind} transformer of LlamaGen: {self.mark} is missing")
-        try:
-            with torch.device("meta"):
-                transformer = LlamaGenTransformer(tensors)
-        except KeyError as error:
-            raise ValueError(f"{path} holds no transformer of LlamaGen: {error} is missing") from error
-        except ValueError as error:
-            raise ValueError(f"{path} does not fit: {error}") from error
-        load_weights(transformer, path, tensors=tensors, dtype=self.dtype)
-        return transformer.to(self.device).eval()
+        if cls.mark not in tensors:
+            raise ValueError(f"{path} holds no {cls.names} transformer of LlamaGen: {cls.mark} is missing")
+        return build(LlamaGenTransformer, tensors, path, "transformer of LlamaGen", placement.dtype, placement.device)
 
 
 class LlamaGenOfClasses(LlamaGenModel):
     """Pictures of ImageNet's classes; a prompt is an id or a name."""
 
     backbone: ClassBackbone
-    kind, mark = "c2i", "cls_embedding.embedding_table.weight"
+    names, mark = "c2i", "cls_embedding.embedding_table.weight"
     card = Card(
         name="llamagen-c2i",
         checkpoints="FoundationVision/LlamaGen: c2i_B, _L at 256 and 384; c2i_XL, _XXL, _3B at 384",
@@ -204,31 +193,32 @@ class LlamaGenOfClasses(LlamaGenModel):
         verified=VERIFIED,
         not_verified=NOT_VERIFIED,
     )
-    sampling, guidance_scale = card.sampling, card.guidance_scale
 
-    def __init__(self, folder: Path, placement: Placement) -> None:
-        super().__init__(folder, placement)
-        self.backbone = ClassBackbone(self.transformer, self.side)
-        classes = len(self.backbone.classes) - 1
+    def __init__(self, backbone: ClassBackbone, vq: VQGAN, side: int) -> None:
+        super().__init__(backbone, vq, (side, side), (side * vq.config.downsampling,) * 2)
+
+    @classmethod
+    def load(cls, folder: Path, placement: Placement) -> LlamaGenOfClasses:
+        transformer, vq, side = cls.load_parts(folder, placement)
+        backbone = ClassBackbone(transformer, side)
+        classes = len(backbone.classes) - 1
         if classes != CLASSES:
             raise ValueError(f"the transformer in {folder} draws {classes} classes: this family draws the {CLASSES} of "
                              "ImageNet")
+        return cls(backbone, vq, side)
 
-    def session(self, prompts: Sequence[str], guidance_scale: float, size: Size) -> TransformersSession:
-        codes = self.backbone.codes
-        ids = [[codes + class_id(prompt)] for prompt in prompts]
-        return TransformersSession(
-            self.backbone, ids, self.layout_of(size).length,
-            negative_prompts=None if guidance_scale == 1 else [[codes + CLASSES]] * len(ids),
-            guidance_scale=guidance_scale,
-        )
+    def prompt_ids(self, prompt: str, size: Size) -> list[int]:
+        return [self.backbone.codes + class_id(prompt)]
+
+    def unconditional_ids(self, prompt_ids: Sequence[int], size: Size) -> list[int]:
+        return [self.backbone.codes + CLASSES]
 
 
 class LlamaGenOfText(LlamaGenModel):
     """Pictures of captions. The text encoder is read from the subfolder ``t5``; without it, features must be given."""
 
     backbone: CaptionBackbone
-    kind, mark = "t2i", "cls_embedding.uncond_embedding"
+    names, mark = "t2i", "cls_embedding.uncond_embedding"
     card = Card(
         name="llamagen-t2i",
         checkpoints="peizesun/llamagen_t2i: t2i_XL_stage1_256, t2i_XL_stage2_512; google/flan-t5-xl",
@@ -240,38 +230,45 @@ class LlamaGenOfText(LlamaGenModel):
         verified=VERIFIED,
         not_verified=NOT_VERIFIED,
     )
-    sampling, guidance_scale = card.sampling, card.guidance_scale
 
-    def __init__(self, folder: Path, placement: Placement) -> None:
-        super().__init__(folder, placement)
-        self.backbone = CaptionBackbone(self.transformer, self.side)
-        self.nothing = self.backbone.embedding.uncond_embedding  # [places, features]
+    def __init__(self, backbone: CaptionBackbone, vq: VQGAN, side: int, text: T5 | None) -> None:
+        super().__init__(backbone, vq, (side, side), (side * vq.config.downsampling,) * 2)
+        self.text = text
+        self.nothing = backbone.embedding.uncond_embedding  # [places, features]
         self.places, self.features = self.nothing.shape
-        self.text = T5(folder / "t5", placement) if (folder / "t5").is_dir() else None
-        if self.text is not None and self.text.width != self.features:
-            raise ValueError(f"{folder / 't5'} gives features of width {self.text.width}, {self.kind}_*.pt reads "
-                             f"{self.features}: it is another text encoder than flan-t5-xl")
 
-    def session(self, prompts: Sequence[str], guidance_scale: float, size: Size) -> TransformersSession:
+    @classmethod
+    def load(cls, folder: Path, placement: Placement) -> LlamaGenOfText:
+        transformer, vq, side = cls.load_parts(folder, placement)
+        text = T5(folder / "t5", placement) if (folder / "t5").is_dir() else None
+        model = cls(CaptionBackbone(transformer, side), vq, side, text)
+        if text is not None and text.width != model.features:
+            raise ValueError(f"{folder / 't5'} gives features of width {text.width}, {cls.names}_*.pt reads "
+                             f"{model.features}: it is another text encoder than flan-t5-xl")
+        return model
+
+    def prompt(self, prompt: str, size: Size) -> Prompt:
         if self.text is None:
-            raise FileNotFoundError(f"the checkpoint {self.folder} lacks its text encoder: put google/flan-t5-xl into "
-                                    "its subfolder t5, or give features to model.session_of_features")
-        read = {prompt: self.text.features(cleaned(prompt), self.places) for prompt in dict.fromkeys(prompts)}
-        return self.session_of_features([read[prompt] for prompt in prompts], guidance_scale, size)
+            raise FileNotFoundError("this checkpoint lacks its text encoder: put google/flan-t5-xl into its subfolder "
+                                    "t5, or give prompts of features to model.session_of")
+        return self.prompt_of_features(self.text.features(cleaned(prompt), self.places))
 
-    def session_of_features(self, features: Sequence[Tensor], guidance_scale: float, size: Size) -> TransformersSession:
-        """A session of text features instead of prompts: ``[n, 2048]`` of each row, n at most 120, without padding.
+    def prompt_of_features(self, features: Tensor) -> Prompt:
+        """A prompt of text features ``[n, 2048]``, n at most 120, without padding. ValueError for other shapes."""
+        if features.ndim != 2 or features.shape[1] != self.features or not 1 <= len(features) <= self.places:
+            raise ValueError(f"features of shape {list(features.shape)}: give [n, {self.features}] with n from 1 to "
+                             f"{self.places}")
+        padding = [self.backbone.codes] * (self.places - len(features))
+        return Prompt((*padding, *[self.backbone.feature] * len(features)), features)
 
-        Rows that share one tensor are read once. ValueError for other shapes.
-        """
-        for one in features:
-            if one.ndim != 2 or one.shape[1] != self.features or not 1 <= len(one) <= self.places:
-                raise ValueError(f"features of shape {list(one.shape)}: give [n, {self.features}] with n from 1 to "
-                                 f"{self.places}")
-        padding, feature = self.backbone.codes, self.backbone.feature
-        ids = [(padding,) * (self.places - len(one)) + (feature,) * len(one) for one in features]
-        negative = [Prompt(one, self.nothing) for one in ids]
-        return TransformersSession(
-            self.backbone, [Prompt(*one) for one in zip(ids, features, strict=True)], self.layout_of(size).length,
-            negative_prompts=None if guidance_scale == 1 else negative, guidance_scale=guidance_scale,
-        )
+    def check_prompt(self, prompt: str, size: Size) -> None:
+        checked_prompt(prompt)
+
+    def prompt_ids(self, prompt: str, size: Size) -> list[int]:
+        return list(self.prompt(prompt, size).ids)
+
+    def unconditional_ids(self, prompt_ids: Sequence[int], size: Size) -> list[int]:
+        return list(prompt_ids)  # as many features, which are others
+
+    def unconditional(self, prompt: Prompt, size: Size) -> Prompt:
+        return Prompt(prompt.ids, self.nothing)

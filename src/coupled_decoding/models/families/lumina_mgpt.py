@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from coupled_decoding.decoding.layout import Layout
@@ -38,11 +39,15 @@ from coupled_decoding.models.families.chameleon import (
     BOS,
     END_OF_TURN,
     EOI,
+    ChameleonBackbone,
     ChameleonPictures,
     ChameleonText,
     find,
     language_config,
+    load_backbone,
+    load_pixels,
 )
+from coupled_decoding.models.networks.vqgan import VQGAN
 from coupled_decoding.models.prompts import checked_prompt
 
 TEMPLATE = "Generate an image of {width}x{height} according to the following prompt:\n{prompt}" + END_OF_TURN
@@ -67,18 +72,25 @@ class LuminaMGPTModel(ChameleonPictures):
                  "weights; names and shapes of all weights at 7B and 34B",
         not_verified="published weights and files, which no machine of ours has had",
     )
-    sampling, guidance_scale = card.sampling, card.guidance_scale
 
-    def __init__(self, folder: Path, placement: Placement) -> None:
+    def __init__(
+        self, backbone: ChameleonBackbone, vq: VQGAN, text: ChameleonText, sides: Sequence[int] = SIDES
+    ) -> None:
+        """``sides`` are those of square pictures, in pixels, whose areas the checkpoint was trained for."""
+        super().__init__(backbone, vq, text)
+        self.sides = tuple(sides)
+        self.size = (self.sides[len(self.sides) // 2],) * 2  # the middle one where several are allowed
+
+    @classmethod
+    def load(cls, folder: Path, placement: Placement) -> LuminaMGPTModel:
         require_files(folder, ["config.json"])
         with naming(folder / "config.json") as sizes:
             config = language_config(sizes)
-        self.text = ChameleonText(find(folder, "text_tokenizer.json", "tokenizer.json"))
-        self.unconditional = [self.text.id_of(BOI)]
+        text = ChameleonText(find(folder, "text_tokenizer.json", "tokenizer.json"))
         vqgan = find(folder, "vqgan.ckpt")
-        self._assemble(folder, placement, config, read_folder(folder), read_tensors(vqgan), vqgan)
-        self.sides = sides_of(folder)
-        self.size = (self.sides[len(self.sides) // 2],) * 2  # the middle one where the name does not say
+        vq = load_pixels(read_tensors(vqgan), vqgan, text, placement.device)
+        backbone = load_backbone(folder, placement, config, read_folder(folder), text.code_tokens)
+        return cls(backbone, vq, text, sides_of(folder))
 
     @classmethod
     def check_size(cls, folder: Path, size: Size) -> None:
@@ -97,6 +109,9 @@ class LuminaMGPTModel(ChameleonPictures):
     def prompt_ids(self, prompt: str, size: Size) -> list[int]:
         text = TEMPLATE.format(width=size[0], height=size[1], prompt=checked_prompt(prompt))
         return [self.text.id_of(BOS), *self.text.ids(text), self.text.id_of(BOI)]
+
+    def unconditional_ids(self, prompt_ids: Sequence[int], size: Size) -> list[int]:
+        return [self.text.id_of(BOI)]
 
 
 def sides_of(folder: Path) -> tuple[int, ...]:

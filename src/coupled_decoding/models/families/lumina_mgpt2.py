@@ -24,21 +24,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from coupled_decoding.decoding.layout import Layout
 from coupled_decoding.decoding.sampling import Sampling
-from coupled_decoding.media.pixels import Size, to_images, to_pixels
+from coupled_decoding.media.pixels import Size
 from coupled_decoding.models.checkpoints.placement import Placement
 from coupled_decoding.models.checkpoints.reading import naming, read_folder, require_files
 from coupled_decoding.models.checkpoints.recognition import LUMINA_2_FIRST_CODE as FIRST_CODE
 from coupled_decoding.models.checkpoints.text import Text
 from coupled_decoding.models.contract import Card, PictureModel, check_multiples
-from coupled_decoding.models.families.chameleon import language_config, load_backbone
+from coupled_decoding.models.families.chameleon import ChameleonBackbone, language_config, load_backbone
 from coupled_decoding.models.networks.movqgan import load_movqgan
+from coupled_decoding.models.networks.vqgan import VQGAN
 from coupled_decoding.models.prompts import checked_prompt
-from coupled_decoding.serving.session import TransformersSession
+from coupled_decoding.serving.guidance import GuidanceScale
 
 START, END, NEWLINE, SEPARATOR = "<racm3:break>", "<eoss>", "<reserved08799>", "<reserved08706>"
 TEMPLATE = "Generate an image of {width}x{height} according to the following prompt:\n{prompt}" + SEPARATOR
@@ -63,23 +63,27 @@ class LuminaMGPT2Model(PictureModel):
                  "weights at 7B and of MoVQGAN-270M",
         not_verified="published weights, which no machine of ours has had",
     )
-    sampling, guidance_scale = card.sampling, card.guidance_scale
 
-    def __init__(self, folder: Path, placement: Placement) -> None:
+    def __init__(self, backbone: ChameleonBackbone, vq: VQGAN, text: Text, begin: str) -> None:
+        """``begin`` is the token that prompts begin with."""
+        self.backbone, self.vq, self.text = backbone, vq, text
+        self.begin, self.start, self.end, self.newline = map(text.id_of, (begin, START, END, NEWLINE))
+        self.codes = codes_of(vq)
+        self.size = (768, 768)
+
+    @classmethod
+    def load(cls, folder: Path, placement: Placement) -> LuminaMGPT2Model:
         require_files(folder, ["config.json", "tokenizer.json", "tokenizer_config.json"])
-        self.dtype, self.device = placement.dtype, placement.device
-        self.vq = load_movqgan(decoder_file(folder), self.device)
-        self.text = Text(folder / "tokenizer.json")
+        vq = load_movqgan(decoder_file(folder), placement.device)
+        text = Text(folder / "tokenizer.json")
         with naming(folder / "tokenizer_config.json") as config:
             begin = config.get("bos_token") or config["eos_token"]
             begin = begin if isinstance(begin, str) else begin["content"]
-        self.begin, self.start, self.end, self.newline = map(self.text.id_of, (begin, START, END, NEWLINE))
+        for mark in (begin, START, END, NEWLINE):
+            text.id_of(mark)  # said before gigabytes are read
         with naming(folder / "config.json") as sizes:
             language = language_config(sizes)
-        self.codes = FIRST_CODE + torch.arange(self.vq.config.codes)
-        self.backbone = load_backbone(folder, placement, language, read_folder(folder), self.codes)
-        self.transformer = self.backbone.decoder
-        self.size = (768, 768)
+        return cls(load_backbone(folder, placement, language, read_folder(folder), codes_of(vq)), vq, text, begin)
 
     @classmethod
     def check_size(cls, folder: Path, size: Size) -> None:
@@ -104,26 +108,23 @@ class LuminaMGPT2Model(PictureModel):
         text = TEMPLATE.format(width=size[0], height=size[1], prompt=checked_prompt(prompt))
         return [self.begin, *self.text.ids(text), self.start]
 
-    def session(self, prompts: Sequence[str], guidance_scale: float, size: Size) -> TransformersSession:
-        ids = [self.prompt_ids(prompt, size) for prompt in prompts]
-        return TransformersSession(
-            self.backbone, ids, self.layout_of(size).length,
-            negative_prompts=None if guidance_scale == 1 else [[self.start]] * len(ids),
-            guidance_scale=guidance_scale if guidance_scale <= GUIDANCE_FLOOR else decaying(
-                guidance_scale, *self.grid(size)
-            ),
-        )
+    def unconditional_ids(self, prompt_ids: Sequence[int], size: Size) -> list[int]:
+        return [self.start]
 
-    def encode(self, pictures: Sequence[Image.Image], size: Size) -> Tensor:
-        layout = self.layout_of(size)
-        codes = self.vq.encode(2 * to_pixels(pictures, size, self.device) - 1)
-        return layout.stream_of(FIRST_CODE + codes.flatten(1))
+    def guidance(self, scale: float, size: Size) -> GuidanceScale:
+        return scale if scale <= GUIDANCE_FLOOR else decaying(scale, *self.grid(size))
 
-    def decode(self, tokens: Tensor, size: Size) -> list[Image.Image]:
+    def tokens_of(self, pixels: Tensor, size: Size) -> Tensor:
+        return self.layout_of(size).stream_of(FIRST_CODE + self.vq.encode(pixels).flatten(1))
+
+    def pixels_of(self, tokens: Tensor, size: Size) -> Tensor:
         codes = self.layout_of(size).drawn_of(tokens) - FIRST_CODE
-        grids = codes.view(-1, 1, *self.grid(size)).to(self.device)
-        # one at a time: at 768x768 a layer's values take 600 MB a picture
-        return [image for grid in grids for image in to_images(self.vq.decode(grid) / 2 + 0.5)]
+        return self.vq.decode(codes.view(-1, *self.grid(size)))
+
+
+def codes_of(vq: VQGAN) -> Tensor:
+    """Token ids of the codes, LongTensor ``[C]``."""
+    return FIRST_CODE + torch.arange(vq.config.codes)
 
 
 def decaying(scale: float, rows: int, columns: int) -> Callable[[Tensor], Tensor]:

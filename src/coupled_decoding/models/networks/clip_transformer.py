@@ -1,7 +1,7 @@
 """The transformer of the shipped video model: a Llama whose rotary embedding tells time, row and column.
 
-It attends over a few frames only, so a clip may go on for ever: what it knows of a place depends on how far away it is,
-never on how long the clip is.
+It attends over a few frames only, so a clip may continue forever: what it knows of a place depends on how far away that
+is, never on how long the clip is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from coupled_decoding.models.networks.llama_parts import EPS, Layer, Transformer
 
 ROTARY_BASE = 100.0
-"""Clips are short and grids small: the slowest pair of channels turns once in some 400 places."""
+"""Clips are short and grids small: the slowest pair of channels turns once in some 400 positions."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class ClipTransformerConfig:
         """The frame that tokens at indices of a clip's stream, LongTensor ``[...]``, belong to."""
         return ((index - self.first_size).div(self.frame_size, rounding_mode="floor") + 1).clamp(min=0)
 
-    def places_of(self, index: Tensor) -> Tensor:
+    def positions3_of(self, index: Tensor) -> Tensor:
         """Time, row and column of indices of a clip's stream: float64 ``[..., 3]``.
 
         Rows and columns count those of a first frame; a code of a coarser frame stands in the middle of what it covers.
@@ -72,8 +72,8 @@ class ClipTransformerConfig:
         across = torch.where(first, self.first_grid[1], self.grid[1])
         scale = [large / small for large, small in zip(self.first_grid, self.grid, strict=True)]
         row, column = (
-            torch.where(first, place.double(), scale[axis] * (place + 0.5) - 0.5)
-            for axis, place in enumerate((inside // across, inside % across))
+            torch.where(first, along.double(), scale[axis] * (along + 0.5) - 0.5)
+            for axis, along in enumerate((inside // across, inside % across))
         )
         return torch.stack([time.double(), row, column], -1)
 
@@ -91,26 +91,25 @@ class ClipTransformer(Transformer):
         self.norm = nn.RMSNorm(config.width, EPS)
         self.output = nn.Linear(config.width, config.codes, bias=False)
 
-    def forward(self, x: Tensor, turns: Tensor, mask: Tensor | None, cache: Any) -> Tensor:
+    def forward(self, x: Tensor, rotary: Tensor, mask: Tensor | None, cache: Any) -> Tensor:
         """Last hidden states of embeddings ``[R, T, width]``.
 
         Args:
-            turns: complex ``[R, T, head_dim / 2]``, those of :func:`rotary_turns`.
+            rotary: complex ``[R, T, head_dim / 2]``, as of :func:`rotary_of`.
             mask: bool ``[R, 1, T, visible]``; None: each token sees all before it.
             cache: a :class:`coupled_decoding.serving.cache.PositionCache`, aimed.
         """
         for i, layer in enumerate(cast("list[Layer]", self.layers)):
-            x = layer(x, turns.unsqueeze(2), mask, cache, i)
+            x = layer(x, rotary.unsqueeze(2), mask, cache, i)
         return self.norm(x)
 
 
-def rotary_turns(places: Tensor, head_dim: int) -> Tensor:
-    """Complex factors ``[..., head_dim / 2]`` of places ``[..., 3]``: pairs that turn with time, row and column."""
+def rotary_of(positions3: Tensor, head_dim: int) -> Tensor:
+    """Complex factors ``[..., head_dim / 2]`` of time, row and column ``[..., 3]``: some pairs turn with each."""
     pairs = head_dim // 2
     side = pairs // 3
-    turns = [
-        place.unsqueeze(-1) * ROTARY_BASE ** -(torch.arange(count, dtype=places.dtype, device=places.device) / count)
-        for place, count in zip(places.unbind(-1), (pairs - 2 * side, side, side), strict=True)
-    ]
-    angles = torch.cat(turns, -1)
+    angles = torch.cat([
+        position.unsqueeze(-1) * ROTARY_BASE ** -(torch.arange(count).to(position) / count)
+        for position, count in zip(positions3.unbind(-1), (pairs - 2 * side, side, side), strict=True)
+    ], -1)
     return torch.polar(torch.ones_like(angles), angles)

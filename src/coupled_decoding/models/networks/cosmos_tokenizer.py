@@ -34,18 +34,18 @@ class CosmosTokenizer:
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
-        """Codes LongTensor ``[B, t, H / 16, W / 16]`` of pixels ``[B, 3, T, H, W]`` in [-1, 1]."""
+        """Codes LongTensor ``[B, t, H / 16, W / 16]`` of pixels ``[B, 3, T, H, W]`` in [0, 1]."""
         _, _, frames, height, width = pixels.shape
         expected = (1 + (frames - 1) // FRAMES_A_CODE, height // PIXELS_A_CODE, width // PIXELS_A_CODE)
-        clips = pixels.to(self.dtype).split(1)
+        clips = (2 * pixels - 1).to(self.dtype).split(1)
         return torch.cat([self._run(self.encoder, clip, expected) for clip in clips]).long()
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
-        """Pixels ``[B, 3, T, H, W]`` in [-1, 1] of codes LongTensor ``[B, t, h, w]``."""
+        """Pixels, float32 ``[B, 3, T, H, W]``, not cut to [0, 1], of codes LongTensor ``[B, t, h, w]``."""
         _, latents, height, width = codes.shape
         expected = (3, 1 + (latents - 1) * FRAMES_A_CODE, height * PIXELS_A_CODE, width * PIXELS_A_CODE)
-        return torch.cat([self._run(self.decoder, clip, expected) for clip in codes.split(1)])
+        return torch.cat([self._run(self.decoder, clip, expected) for clip in codes.split(1)]).float() / 2 + 0.5
 
     def _run(self, program: Any, clip: Tensor, expected: tuple[int, ...]) -> Tensor:
         """One clip at a time: memory is what these programs need most."""

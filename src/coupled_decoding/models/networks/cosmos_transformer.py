@@ -1,4 +1,4 @@
-"""The transformer of Cosmos-1: a Llama whose positions are places in a clip, with cross-attention to a text in some.
+"""The transformer of Cosmos-1: a Llama whose rotary embedding tells time, row and column, some with a text to look at.
 
 All sizes are read off the weights; names are those of the published weights. What they do not tell, the shape of a clip
 in codes and the stretched rotary embedding of the larger models, comes from the family.
@@ -19,7 +19,7 @@ from coupled_decoding.models.networks.llama_parts import FeedForward, Transforme
 ROTARY_BASE, SINUSOID_BASE, EPS = 500000.0, 10000.0, 1e-5
 STRETCH, SLOW, FAST = 2, 1, 4
 FIRST_TRAINED = (3, 40, 40)
-"""Places in time, rows and columns that larger models' rotary embedding was stretched from; columns count as rows."""
+"""Positions in time, row and column that larger models' rotary embedding was stretched from; columns count as rows."""
 
 Shape = tuple[int, int, int]
 KeysAndValues = tuple[Tensor, Tensor]
@@ -55,6 +55,8 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
+    """Attention to tokens, then to a text where the model reads one, then the feed-forward, each behind a norm."""
+
     def __init__(self, width: int, inner: int, heads: tuple[int, int, int], text: int | None) -> None:
         super().__init__()
         self.attention, self.feed_forward = Attention(width, width, *heads), FeedForward(width, inner)
@@ -63,12 +65,20 @@ class Layer(nn.Module):
             self.cross_attention, self.cross_attention_norm = Attention(width, text, *heads), nn.RMSNorm(width, EPS)
 
     def forward(
-        self, x: Tensor, turns: Tensor, mask: Tensor, cache: Any, layer: int, text: KeysAndValues | None
+        self, x: Tensor, rotary: Tensor, mask: Tensor, cache: Any, layer: int, text: KeysAndValues | None
     ) -> Tensor:
+        """Hidden states ``[R, T, width]`` to the same.
+
+        Args:
+            rotary: complex ``[R, T, 1, head_dim / 2]``.
+            mask: bool ``[R, 1, heads / groups * T, visible]``, see :class:`Attention`.
+            cache, layer: where keys and values go.
+            text: keys and values ``[R, groups, S, head_dim]``.
+        """
         y = self.attention_norm(x)
         keys, values = self.attention.keys_and_values(y)
-        keys, values = cache.update(rotated(keys, turns).transpose(1, 2), values.transpose(1, 2), layer)
-        x = x + self.attention(rotated(self.attention.queries(y), turns), keys, values, mask)
+        keys, values = cache.update(rotated(keys, rotary).transpose(1, 2), values.transpose(1, 2), layer)
+        x = x + self.attention(rotated(self.attention.queries(y), rotary), keys, values, mask)
         if text is not None:
             x = x + self.cross_attention(self.cross_attention.queries(self.cross_attention_norm(x)), *text, None)
         return x + self.feed_forward(self.ffn_norm(x))
@@ -103,8 +113,8 @@ class CosmosTransformer(Transformer):
     def forward(
         self,
         x: Tensor,
-        turns: Tensor,
-        places: Tensor | None,
+        rotary: Tensor,
+        embeddings: Tensor | None,
         mask: Tensor,
         cache: Any,
         texts: Sequence[KeysAndValues] | None,
@@ -112,20 +122,20 @@ class CosmosTransformer(Transformer):
         """Last hidden states of embeddings ``[R, T, width]``.
 
         Args:
-            turns: complex ``[R, T, head_dim / 2]``, rows of :func:`rotary_factors`.
-            places: ``[R, T, width]``, rows of :func:`position_embeddings`, which every layer adds; None: nothing.
+            rotary: complex ``[R, T, head_dim / 2]``, rows of :func:`rotary_table`.
+            embeddings: ``[R, T, width]``, rows of :func:`position_embeddings`, which every layer adds; None: nothing.
             mask: bool ``[R, 1, T, visible]``.
             cache: a :class:`coupled_decoding.serving.cache.PositionCache`, aimed.
             texts: what each layer sees of each row's text, as of :meth:`read_texts`; None: there is none.
         """
-        turns, mask = turns.unsqueeze(2), mask.repeat(1, 1, self.heads_a_group, 1)
+        rotary, mask = rotary.unsqueeze(2), mask.repeat(1, 1, self.heads_a_group, 1)
         for i, layer in enumerate(cast("list[Layer]", self.layers)):
-            x = x if places is None else x + places
-            x = layer(x, turns, mask, cache, i, None if texts is None else texts[i])
+            x = x if embeddings is None else x + embeddings
+            x = layer(x, rotary, mask, cache, i, None if texts is None else texts[i])
         return self.norm(x)
 
 
-def rotary_factors(head_dim: int, shape: Shape, stretched: bool, dtype: torch.dtype) -> Tensor:
+def rotary_table(head_dim: int, shape: Shape, stretched: bool, dtype: torch.dtype) -> Tensor:
     """Complex factors ``[t * h * w, head_dim / 2]``: pairs that turn with time, then with the row and the column."""
     trained = FIRST_TRAINED if stretched else (None, None, None)
     angles = _on_grid([
@@ -137,10 +147,10 @@ def rotary_factors(head_dim: int, shape: Shape, stretched: bool, dtype: torch.dt
 
 
 def _frequencies(size: int, first: int | None) -> Tensor:
-    """Radians a place of each pair, ``[size / 2]``.
+    """Radians per position of each pair, ``[size / 2]``.
 
-    Where the embedding was first trained on ``first`` places and then stretched (YaRN, arXiv 2309.00071), a pair that
-    turned less than SLOW times over them turns at 1 / STRETCH of its pace, one that turned more than FAST times as
+    Where the embedding was first trained on ``first`` positions and then stretched (YaRN, arXiv 2309.00071), a pair
+    that turned less than SLOW times over them turns at 1 / STRETCH of its pace, one that turned more than FAST times as
     before, and those between in proportion.
     """
     own = ROTARY_BASE ** -(torch.arange(0, size, 2, dtype=torch.float64) / size)
@@ -167,14 +177,17 @@ def _shares(size: int) -> Shape:
 
 
 def _on_grid(axes: Sequence[Tensor]) -> Tensor:
-    """Tables of time ``[t, a]``, row ``[h, b]`` and column ``[w, c]`` to one of places ``[t * h * w, a + b + c]``."""
+    """Tables of time ``[t, a]``, row ``[h, b]`` and column ``[w, c]`` to one of a clip, ``[t * h * w, a + b + c]``."""
     shape = [len(axis) for axis in axes]
     spread = [axis.view([-1 if i == j else 1 for j in range(3)] + [axis.shape[1]]).expand(*shape, -1)
               for i, axis in enumerate(axes)]
     return torch.cat(spread, -1).flatten(0, 2)
 
 
-def rotated(x: Tensor, turns: Tensor) -> Tensor:
-    """Pairs of channels, one of each half, turned by complex factors, in float32 at least."""
-    turned = torch.complex(*x.to(turns.real.dtype).chunk(2, -1)) * turns
+def rotated(x: Tensor, rotary: Tensor) -> Tensor:
+    """Pairs of channels, one of each half, turned by complex factors, in float32 at least.
+
+    ``x`` ``[R, T, heads, head_dim]``, ``rotary`` ``[R, T, 1, head_dim / 2]``.
+    """
+    turned = torch.complex(*x.to(rotary.real.dtype).chunk(2, -1)) * rotary
     return torch.cat([turned.real, turned.imag], -1).to(x.dtype)

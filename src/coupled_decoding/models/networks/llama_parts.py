@@ -39,7 +39,7 @@ class Transformer(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """The gated layer (SwiGLU, arXiv 2002.05202)."""
+    """The gated layer (SwiGLU, arXiv 2002.05202), ``[..., width]`` to the same."""
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
@@ -51,16 +51,17 @@ class FeedForward(nn.Module):
 
 
 class Attention(nn.Module):
-    """With one matrix for query, key and value, and a rotary embedding given as complex factors."""
+    """Self-attention with one matrix for query, key and value, and a rotary embedding."""
 
     def __init__(self, width: int, head_dim: int) -> None:
         super().__init__()
         self.head_dim = head_dim
         self.wqkv, self.wo = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
 
-    def forward(self, x: Tensor, angles: Tensor, mask: Tensor | None, cache: Any, layer: int) -> Tensor:
+    def forward(self, x: Tensor, rotary: Tensor, mask: Tensor | None, cache: Any, layer: int) -> Tensor:
+        """See :class:`Layer`."""
         query, key, value = self.wqkv(x).unflatten(-1, (3, -1, self.head_dim)).unbind(2)  # [R, T, heads, head_dim]
-        query, key = rotated(query, angles), rotated(key, angles)
+        query, key = rotated(query, rotary), rotated(key, rotary)
         query, key, value = (part.transpose(1, 2) for part in (query, key, value))
         keys, values = cache.update(key, value, layer)
         mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask, is_causal=mask is None)
@@ -68,19 +69,32 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
+    """A block of Llama: attention, then the feed-forward, each behind a norm and beside a shortcut."""
+
     def __init__(self, width: int, inner: int, head_dim: int) -> None:
         super().__init__()
         self.attention, self.feed_forward = Attention(width, head_dim), FeedForward(width, inner)
         self.attention_norm, self.ffn_norm = nn.RMSNorm(width, EPS), nn.RMSNorm(width, EPS)
 
-    def forward(self, x: Tensor, angles: Tensor, mask: Tensor | None, cache: Any, layer: int) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), angles, mask, cache, layer)
+    def forward(self, x: Tensor, rotary: Tensor, mask: Tensor | None, cache: Any, layer: int) -> Tensor:
+        """One layer's share of hidden states ``[R, T, width]``, to the same.
+
+        Args:
+            rotary: complex ``[R, T, 1, head_dim / 2]``, the factor of each pair of channels of a head.
+            mask: bool ``[R, 1, T, visible]``; None: each token sees all before it.
+            cache: a :class:`coupled_decoding.serving.cache.PositionCache`, aimed.
+            layer: the number of this layer in the cache.
+        """
+        x = x + self.attention(self.attention_norm(x), rotary, mask, cache, layer)
         return x + self.feed_forward(self.ffn_norm(x))
 
 
-def rotated(x: Tensor, angles: Tensor) -> Tensor:
-    """Pairs of neighbours along the last axis turned by complex factors, in float32 at least."""
-    cosine, sine = torch.view_as_real(angles).unbind(-1)  # compilers fuse real products, not complex ones
+def rotated(x: Tensor, rotary: Tensor) -> Tensor:
+    """Pairs of neighbours along the last axis turned by complex factors, in float32 at least.
+
+    ``x`` ``[R, T, heads, head_dim]``, ``rotary`` ``[R, T, 1, head_dim / 2]``.
+    """
+    cosine, sine = torch.view_as_real(rotary).unbind(-1)  # compilers fuse real products, not complex ones
     first, second = x.to(cosine.dtype).unflatten(-1, (-1, 2)).unbind(-1)
     turned = torch.stack([first * cosine - second * sine, first * sine + second * cosine], -1)
     return turned.flatten(-2).to(x.dtype)

@@ -20,7 +20,7 @@ ROTARY_BASE = 10000.0
 
 
 class ClassEmbedding(nn.Module):
-    """One vector a class; the last is that of no class."""
+    """One vector for each class; the last is that of no class."""
 
     def __init__(self, classes: int, width: int) -> None:
         super().__init__()
@@ -70,26 +70,26 @@ class LlamaGenTransformer(Transformer):
         self.norm = nn.RMSNorm(width, EPS)
         self.output = nn.Linear(width, codes, bias=False)
 
-    def forward(self, x: Tensor, angles: Tensor, mask: Tensor, cache: Any) -> Tensor:
+    def forward(self, x: Tensor, rotary: Tensor, mask: Tensor, cache: Any) -> Tensor:
         """Last hidden states of embeddings ``[R, T, width]``.
 
         Args:
-            angles: complex ``[R, T, head_dim / 2]``, those of :func:`rotary_angles` at each position.
+            rotary: complex ``[R, T, head_dim / 2]``, rows of :func:`rotary_table`.
             mask: bool ``[R, 1, T, visible]``.
             cache: a :class:`coupled_decoding.serving.cache.PositionCache`, aimed.
         """
         for i, layer in enumerate(cast("list[Layer]", self.layers)):
-            x = layer(x, angles.unsqueeze(2), mask, cache, i)
+            x = layer(x, rotary.unsqueeze(2), mask, cache, i)
         return self.norm(x)
 
 
-def rotary_angles(conditions: int, side: int, head_dim: int, dtype: torch.dtype) -> Tensor:
+def rotary_table(conditions: int, side: int, head_dim: int, dtype: torch.dtype) -> Tensor:
     """Complex factors ``[conditions + side * side, head_dim / 2]``: half the pairs turn by row, half by column.
 
     Those of the conditions are zero, as published: their queries and keys vanish, so each of them weighs the same.
     """
     frequencies = ROTARY_BASE ** -(torch.arange(0, head_dim // 2, 2, dtype=torch.float64) / (head_dim // 2))
-    turns = torch.outer(torch.arange(side, dtype=torch.float64), frequencies)  # [side, head_dim / 4]
-    grid = torch.cat([turns.repeat_interleave(side, 0), turns.repeat(side, 1)], 1)
+    along = torch.outer(torch.arange(side, dtype=torch.float64), frequencies)  # [side, head_dim / 4]
+    grid = torch.cat([along.repeat_interleave(side, 0), along.repeat(side, 1)], 1)
     factors = torch.cat([torch.zeros(conditions, head_dim // 2), torch.polar(torch.ones_like(grid), grid)])
     return factors.to(torch.complex128 if dtype == torch.float64 else torch.complex64)

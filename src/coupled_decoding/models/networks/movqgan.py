@@ -31,17 +31,14 @@ class SpatialNorm(nn.Module):
 
 
 class MoVQGAN(VQGAN):
-    """Pictures ``[B, 3, H, W]`` in [-1, 1] to codes LongTensor ``[B, h, w]`` and back."""
+    """Pictures ``[B, 3, H, W]`` in [0, 1] to codes LongTensor ``[B, h, w]`` and back, on any device."""
 
     def __init__(self, config: VQGANConfig) -> None:
         super().__init__(config)
         self.decoder = Decoder(config, norm=lambda channels: SpatialNorm(channels, config.code_dim))
 
-    @torch.no_grad()
-    def decode(self, codes: Tensor) -> Tensor:
-        """Not cut to [-1, 1]."""
-        latents = self.quantize.entries()[codes].permute(0, 3, 1, 2)
-        return self.decoder(self.post_quant_conv(latents), latents)
+    def drawn(self, entries: Tensor) -> Tensor:
+        return self.decoder(self.post_quant_conv(entries), entries)
 
 
 def load_movqgan(path: Path, device: torch.device) -> VQGAN:
@@ -49,4 +46,4 @@ def load_movqgan(path: Path, device: torch.device) -> VQGAN:
     # beside these lie training's own: a discriminator, and running averages of the weights, which upstream does not use
     parts = ("encoder.", "decoder.", "quantize.", "quant_conv.", "post_quant_conv.")
     tensors = {name: tensor for name, tensor in read_tensors(path).items() if name.startswith(parts)}
-    return load_vqgan(tensors, path, normalised=False, device=device, kind=MoVQGAN)
+    return load_vqgan(tensors, path, normalised=False, device=device, cls=MoVQGAN)

@@ -1,8 +1,9 @@
-"""A small convolutional VQ tokenizer: pictures to a grid of codes and back, four pixels a code along each side."""
+"""A small convolutional VQ tokenizer: pictures to a grid of codes and back, a code for each four by four pixels."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ DOWNSAMPLING = 4
 
 @dataclass(frozen=True)
 class VQConfig:
-    """Sizes of a :class:`VQTokenizer`; written to ``vq_config.json`` beside the weights."""
+    """Sizes of a :class:`VQTokenizer`; written to ``vq/config.json`` beside the weights."""
 
     codes: int = 512
     code_dim: int = 16
@@ -21,11 +22,13 @@ class VQConfig:
     decoder_channels: tuple[int, int, int] = (192, 96, 48)
     blocks: int = 2
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 class ResidualBlock(nn.Module):
+    """Two convolutions around a shortcut, ``[B, channels, H, W]`` to the same."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(8, channels)
@@ -41,7 +44,7 @@ class VQTokenizer(nn.Module):
     """Vector-quantised autoencoder (VQ-VAE, arXiv 1711.00937) with a nearest-neighbour codebook.
 
     Pictures are float tensors ``[B, 3, H, W]`` in [0, 1] with H and W multiples of four; codes are LongTensors
-    ``[B, H/4, W/4]``.
+    ``[B, H/4, W/4]``; both on any device.
     """
 
     codebook: Tensor
@@ -76,10 +79,10 @@ class VQTokenizer(nn.Module):
         return torch.cdist(latents, self.codebook).argmin(1)
 
     def encode(self, pictures: Tensor) -> Tensor:
-        latents = self.encoder(2 * pictures - 1)  # [B, code_dim, h, w]
+        latents = self.encoder(2 * pictures.to(self.codebook.device) - 1)  # [B, code_dim, h, w]
         batch, dim, height, width = latents.shape
         return self.nearest(latents.permute(0, 2, 3, 1).reshape(-1, dim)).view(batch, height, width)
 
     def decode(self, codes: Tensor) -> Tensor:
-        latents = self.codebook[codes].permute(0, 3, 1, 2)
+        latents = self.codebook[codes.to(self.codebook.device)].permute(0, 3, 1, 2)
         return (self.decoder(latents) / 2 + 0.5).clamp(0, 1)

@@ -73,6 +73,8 @@ def group_norm(channels: int) -> nn.GroupNorm:
 
 
 class ResidualBlock(nn.Module):
+    """Two convolutions around a shortcut: ``[B, given, H, W]`` to ``[B, channels, H, W]``."""
+
     def __init__(self, given: int, channels: int, norm: Norm = group_norm) -> None:
         super().__init__()
         self.norm1, self.conv1 = norm(given), nn.Conv2d(given, channels, 3, padding=1)
@@ -87,7 +89,7 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all places, one head."""
+    """Self-attention over all places of ``[B, channels, H, W]``, one head."""
 
     def __init__(self, channels: int, norm: Norm = group_norm) -> None:
         super().__init__()
@@ -102,6 +104,8 @@ class Attention(nn.Module):
 
 
 class Middle(nn.Module):
+    """Two residual blocks with attention between them, at the coarsest resolution: ``[B, channels, h, w]``."""
+
     def __init__(self, channels: int, norm: Norm = group_norm) -> None:
         super().__init__()
         self.block_1, self.attn_1 = ResidualBlock(channels, channels, norm), Attention(channels, norm)
@@ -112,7 +116,7 @@ class Middle(nn.Module):
 
 
 class Resample(nn.Module):
-    """Halves or doubles a picture around a convolution."""
+    """Halves or doubles ``[B, channels, H, W]`` down and across, around a convolution."""
 
     def __init__(self, channels: int, *, down: bool) -> None:
         super().__init__()
@@ -124,7 +128,10 @@ class Resample(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks of one resolution, each followed by attention where the level has it."""
+    """Residual blocks of one resolution, each followed by attention where the level has it.
+
+    ``[B, given, H, W]`` to ``[B, channels, H, W]``.
+    """
 
     upsample: nn.Module
     downsample: nn.Module
@@ -143,6 +150,8 @@ class Level(nn.Module):
 
 
 class Encoder(nn.Module):
+    """Pixels ``[B, 3, H, W]`` to latents ``[B, latent_channels, h, w]``."""
+
     def __init__(self, config: VQGANConfig) -> None:
         super().__init__()
         self.conv_in = nn.Conv2d(3, config.base_channels, 3, padding=1)
@@ -166,6 +175,8 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
+    """Latents ``[B, latent_channels, h, w]`` to pixels ``[B, 3, H, W]``."""
+
     def __init__(self, config: VQGANConfig, norm: Norm = group_norm) -> None:
         super().__init__()
         given = config.channels[-1]
@@ -191,6 +202,8 @@ class Decoder(nn.Module):
 
 
 class Quantizer(nn.Module):
+    """The codebook."""
+
     def __init__(self, config: VQGANConfig) -> None:
         super().__init__()
         self.normalised = config.normalised
@@ -207,7 +220,7 @@ class Quantizer(nn.Module):
 
 
 class VQGAN(nn.Module):
-    """Pictures ``[B, 3, H, W]`` in [-1, 1] to codes LongTensor ``[B, h, w]`` and back."""
+    """Pictures ``[B, 3, H, W]`` in [0, 1] to codes LongTensor ``[B, h, w]`` and back, on any device."""
 
     def __init__(self, config: VQGANConfig) -> None:
         super().__init__()
@@ -218,25 +231,35 @@ class VQGAN(nn.Module):
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
-        latents = self.quant_conv(self.encoder(pixels)).permute(0, 2, 3, 1)  # [B, h, w, code_dim]
+        signed = 2 * pixels.to(self.device) - 1  # as the network was trained
+        latents = self.quant_conv(self.encoder(signed)).permute(0, 2, 3, 1)  # [B, h, w, code_dim]
         return self.quantize.nearest(latents.flatten(0, 2)).view(latents.shape[:3])
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
-        """Not cut to [-1, 1]."""
-        return self.decoder(self.post_quant_conv(self.quantize.entries()[codes].permute(0, 3, 1, 2)))
+        """Not cut to [0, 1]."""
+        entries = self.quantize.entries()[codes.to(self.device)].permute(0, 3, 1, 2)  # [B, code_dim, h, w]
+        return self.drawn(entries) / 2 + 0.5
+
+    def drawn(self, entries: Tensor) -> Tensor:
+        """Pixels ``[B, 3, H, W]`` around [-1, 1] of codebook entries ``[B, code_dim, h, w]``."""
+        return self.decoder(self.post_quant_conv(entries))
+
+    @property
+    def device(self) -> torch.device:
+        return self.quantize.embedding.weight.device
 
 
 def load_vqgan(
-    tensors: Mapping[str, Tensor], path: Path, *, normalised: bool, device: torch.device, kind: type[VQGAN] = VQGAN
+    tensors: Mapping[str, Tensor], path: Path, *, normalised: bool, device: torch.device, cls: type[VQGAN] = VQGAN
 ) -> VQGAN:
     """A float32 VQGAN of weights under the names used here; ``path`` is named where they do not fit."""
     try:
         config = VQGANConfig.of(tensors, normalised)
     except (KeyError, ValueError) as error:
-        raise ValueError(f"{path} holds no {kind.__name__}: {error} is missing") from error
+        raise ValueError(f"{path} holds no {cls.__name__}: {error} is missing") from error
     with torch.device("meta"):
-        module = kind(config)
+        module = cls(config)
     load_weights(module, path, tensors=tensors, dtype=torch.float32)
     return module.to(device).eval()
 
