@@ -1,4 +1,4 @@
-"""Checkpoints of trainings: there whole or not at all, so a run that is cut off can go on."""
+"""Checkpoints of trainings: there whole or not at all, so a run that is cut off can be continued."""
 
 from __future__ import annotations
 

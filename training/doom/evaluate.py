@@ -3,7 +3,7 @@
     python -m training.doom.evaluate           # writes docs/figures/doom.json, docs/images/doom.png, doom-losses.png
 
 On the held-out clips of data/clips, none of which chose a checkpoint. The picture shows, for one clip a row pair,
-the frames as they were and how the model goes on from the first nine.
+the frames as they were and how the model continues the first nine.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def nats(model: DoomModel, codes: Tensor) -> float:
 
 
 def sheet(pairs: list[tuple[Clip, Clip]], scale: int = 2) -> Image.Image:
-    """A row for each clip as it was, one for it as it was gone on with."""
+    """A row for each clip as it was, one for it as it was continued."""
     rows = [frames[::STEP] for pair in pairs for frames in pair]
     side = scale * rows[0][0].width
     out = Image.new("RGB", (len(rows[0]) * side, len(rows) * side))

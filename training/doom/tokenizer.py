@@ -70,7 +70,7 @@ class Streams:
         """Frames of each clip that are behind it."""
         height, width = frames.shape[2:4]
         self.before = torch.zeros(batch, 3, height, width)
-        """The reconstruction that each goes on from."""
+        """The reconstruction that each continues from."""
         self.last = torch.zeros(batch, height // 8, width // 8, dtype=torch.long)
         """The codes of that frame; of no meaning where a clip begins."""
 

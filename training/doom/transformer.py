@@ -3,7 +3,7 @@
     python -m training.doom.transformer --minutes 240     # resumes from build/doom/transformer.pt
 
 A batch is one stretch of frames, as many as the model ever sees at once, from the same place in several clips: from the
-first frame on, or from any later one, since long clips go on without theirs. The loss counts codes of later frames
+first frame on, or from any later one, since long clips continue without theirs. The loss counts codes of later frames
 only.
 """
 

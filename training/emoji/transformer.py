@@ -78,7 +78,7 @@ def optimizers(model: LlamaForCausalLM, learning_rate: float) -> list[Optimizer]
 
 
 def draws(weights: Tensor, generator: torch.Generator) -> Iterator[int]:
-    """Examples for ever, in proportion to their weights and evenly: in rounds of as many draws as there are examples.
+    """Examples without end, in proportion to their weights and evenly: in rounds of as many draws as there are examples.
 
     Systematic sampling: in each round an example comes as often as its weight says, rounded down or up.
     """
@@ -90,7 +90,7 @@ def draws(weights: Tensor, generator: torch.Generator) -> Iterator[int]:
 
 
 def batches(examples: Examples, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Batches for ever, captions drawn at random and some of them dropped."""
+    """Batches without end, captions drawn at random and some of them dropped."""
     drawn = draws(examples.weights, generator)
     while True:
         rows = torch.tensor([next(drawn) for _ in range(size)])
@@ -101,7 +101,7 @@ def batches(examples: Examples, size: int, generator: torch.Generator) -> Iterat
 
 @torch.no_grad()
 def held_out_losses(model: LlamaForCausalLM, examples: Examples, size: int = 32) -> dict[str, float]:
-    """Nats a code of held-out pictures with their own caption and with another's, for every second of them."""
+    """Nats per code of held-out pictures with their own caption and with another's, for every second of them."""
     rows = torch.arange(0, len(examples.codes), 2)
     losses: dict[str, list[Tensor]] = {"held_out": [], "other_caption": []}
     for some in rows.split(size):

@@ -102,7 +102,7 @@ class PicturePipeline:
             images_per_prompt: pictures of each prompt, which is read once for all of them.
             size: width and height in pixels, where the family makes pictures of several sizes; the model's own by
                 default. Where the size is part of the token stream, what is drawn is conditioned on it.
-            given: the first tokens of each picture, LongTensor ``[B, g]`` or one tensor a picture: decoding goes on
+            given: the first tokens of each picture, LongTensor ``[B, g]`` or one tensor per picture: decoding continues
                 from there. ``pipe.model.encode(images, size)`` makes tokens of pictures.
             on_step: progress; returning False stops.
 

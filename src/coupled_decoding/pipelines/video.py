@@ -1,4 +1,4 @@
-"""Clips gone on with: frames, or tokens of an earlier call, and what a model draws after them."""
+"""Continued clips: frames, or tokens of an earlier call, and what a model draws after them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Videos:
     frames: list[list[Image.Image]]
     """Of each clip, context included. Empty where ``on_step`` stopped the decode, or the model has ``tokens_only``."""
     context_tokens: Tensor
-    """LongTensor ``[B, n]``: what was gone on from."""
+    """LongTensor ``[B, n]``: the context that each clip continues."""
     tokens: Tensor
     """LongTensor ``[B, length]``: what was drawn after it, -1 where decoding was stopped."""
     seeds: list[int]
@@ -122,7 +122,7 @@ class VideoPipeline:
             method: how to decode; ``SCD()`` by default.
             sampling: temperature, top-k and top-p; the model's own by default.
             seed: an int gives clip i the seed ``seed + i``; see :func:`coupled_decoding.decode`.
-            clips_per_context: clips that go on from each context, which is read once for all of them.
+            clips_per_context: clips that continue each context, which is read once for all of them.
             on_step: progress; returning False stops.
 
         Raises:

@@ -149,7 +149,7 @@ class Ends:
             streamer.put(prompts.cpu())
 
     def __call__(self, row: int, tokens: Tensor) -> int | None:
-        """How many of a row's committed tokens stay if it ends now, None if it goes on; see ``decode``."""
+        """How many of a row's committed tokens stay if it ends now, None if it continues; see ``decode``."""
         first, self._seen[row] = self._seen[row], len(tokens)
         place = int((self.session.rows == row).nonzero())
         sequence = torch.cat([self.prompts[row], tokens.to(self.prompts.device)]).unsqueeze(0)

@@ -59,5 +59,5 @@ def _written(scale: GuidanceScale, length: int) -> Tensor:
 
 
 def _widened(scales: Tensor, width: int) -> Tensor:
-    """``[..., n]`` to ``[..., width]``: the last scale goes on."""
+    """``[..., n]`` to ``[..., width]``: the last scale is repeated."""
     return torch.cat([scales, scales[..., -1:].expand(*scales.shape[:-1], width - scales.shape[-1])], -1)
