@@ -34,6 +34,7 @@ train: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train]"
 	$(BIN)/python -m training.emoji.data
 	$(BIN)/python -m training.emoji.tokenizer
+	$(BIN)/python -m training.emoji.examples
 	$(BIN)/python -m training.emoji.transformer
 	$(BIN)/python -m training.emoji.export
 	$(BIN)/python -m training.doom.data

@@ -78,7 +78,7 @@ def optimizers(model: LlamaForCausalLM, learning_rate: float) -> list[Optimizer]
 
 
 def draws(weights: Tensor, generator: torch.Generator) -> Iterator[int]:
-    """Examples without end, in proportion to their weights and evenly: in rounds of as many draws as there are examples.
+    """Examples without end, in proportion to their weights, evenly in rounds of as many draws as there are examples.
 
     Systematic sampling: in each round an example comes as often as its weight says, rounded down or up.
     """
