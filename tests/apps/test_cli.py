@@ -219,8 +219,8 @@ class TestBatches:
     def test_a_model_that_cannot_be_refilled_is_refused(
         self, scd: Any, here: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(TransformersSession, "adopt", None)
-        said = "emoji reads prompts in batches that cannot be refilled"
+        monkeypatch.setattr(TransformersSession, "refills", False)
+        said = "cannot give its rows other prompts, which an engine needs: call the pipeline with some prompts at a time"
         assert said in scd("generate", "a cat", "--batch", 2, bad=True).stderr
         assert names(here) == set()
 
