@@ -220,7 +220,7 @@ class TestBatches:
         self, scd: Any, here: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(TransformersSession, "refills", False)
-        said = "cannot give its rows other prompts, which an engine needs: call the pipeline with some prompts at a time"
+        said = "cannot give its rows other prompts, which an engine needs"
         assert said in scd("generate", "a cat", "--batch", 2, bad=True).stderr
         assert names(here) == set()
 
